@@ -1,0 +1,108 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+// The house, from the inside to the outside: cores (ring 0), rooms (ring 1), doors (ring 2), house (ring 3). docs/architecture.md draws it;
+// Tests/ArchitectureTests fails on any edge that the table there does not have.
+
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
+let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
+let httpClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+let package = Package(
+  name: "gatehouse",
+  platforms: [.macOS(.v15)],
+  products: [.executable(name: "gatehouse", targets: ["gatehouse"])],
+  dependencies: [
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+    .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+  ],
+  targets: [
+    // Ring 0: cores.
+    .target(name: "Bytes"),
+    .target(name: "Cryptography", dependencies: ["Bytes", crypto]),
+    .target(name: "CertificateLifecycle", dependencies: ["Bytes", x509]),
+
+    // Ring 1: rooms.
+    .target(name: "Identity", dependencies: ["Bytes", "Cryptography", logging, metrics]),
+    .target(name: "SignIn", dependencies: ["Identity", "Bytes", logging, metrics, lifecycle]),
+    .target(
+      name: "PassThrough",
+      dependencies: ["Identity", "Bytes", "Cryptography", "CertificateLifecycle", crypto, x509, asn1, logging, metrics, lifecycle]),
+
+    // Ring 2: doors.
+    .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap2-dev"])]),
+    .target(
+      name: "ActiveDirectory",
+      dependencies: ["Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", "CLDAP", nioCore, nioPosix, x509, logging, metrics, lifecycle]),
+    .target(
+      name: "AgentLink",
+      dependencies: ["Identity", "PassThrough", "Bytes", httpClient, nioCore, nioSSL, x509, logging, metrics, lifecycle]),
+    .target(name: "SQLiteStore", dependencies: ["Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", grdb, logging]),
+    .target(name: "KeyStore", dependencies: ["Identity", "Bytes", "Cryptography", crypto]),
+    .target(
+      name: "Web",
+      dependencies: [
+        "Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", hummingbird, httpTypes, nioCore, nioPosix, nioHTTP1, nioSSL, x509,
+        logging, metrics, lifecycle,
+      ]),
+
+    // Ring 3: the house.
+    .executableTarget(
+      name: "gatehouse",
+      dependencies: [
+        "Bytes", "Cryptography", "CertificateLifecycle", "Identity", "SignIn", "PassThrough", "ActiveDirectory", "AgentLink", "SQLiteStore",
+        "KeyStore", "Web", argumentParser, yams, lifecycle, httpClient, logging, nioCore, x509,
+      ]),
+    .target(
+      name: "GatehouseTesting",
+      dependencies: ["Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "CertificateLifecycle", x509, crypto]),
+
+    // Tests.
+    .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
+    .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes"]),
+    .testTarget(name: "SignInTests", dependencies: ["SignIn", "Identity", "Bytes", "GatehouseTesting"]),
+    .testTarget(name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509]),
+    .testTarget(name: "SQLiteStoreTests", dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting"]),
+    .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix]),
+    .testTarget(name: "WebTests", dependencies: ["Web", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix]),
+    .testTarget(name: "GatehouseTests", dependencies: ["gatehouse", "Identity", "SignIn", "PassThrough", "Bytes"]),
+    .testTarget(name: "ArchitectureTests"),
+    .testTarget(
+      name: "EndToEndTests",
+      dependencies: ["ActiveDirectory", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, httpClient]),
+  ]
+)
+
+// Every own target: complete concurrency checking comes with the language mode; the rest is stated once, here.
+for target in package.targets where target.type != .system {
+  target.swiftSettings = (target.swiftSettings ?? []) + [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),  // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0335-existential-any.md
+    .enableUpcomingFeature("MemberImportVisibility"),  // …/0444-member-import-visibility.md
+  ]
+}

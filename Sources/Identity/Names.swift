@@ -1,0 +1,154 @@
+import Bytes
+import Foundation
+
+/// A user name as a person typed it: 1…320 bytes of UTF-8 without control characters. Compared byte by byte.
+///
+/// It identifies nobody by itself; the directory's object does (design.md 2).
+package struct UserName: Hashable, Sendable, CustomStringConvertible {
+  package static let maximumBytes = 320
+
+  /// The text exactly as typed.
+  package let text: String
+
+  /// Nil where `text` is empty, longer than 320 bytes, blank, or contains control characters (C0, DEL, C1),
+  /// bidirectional or zero-width marks, line or paragraph separators: no directory name has them, and logs and people are fooled by them.
+  package init?(_ text: String) {
+    let count = text.utf8.count
+    guard count > 0, count <= UserName.maximumBytes else { return nil }
+    var visible = false
+    for scalar in text.unicodeScalars {
+      switch scalar.value {
+      case 0x00...0x1f, 0x7f...0x9f, 0x200b...0x200f, 0x2028...0x202e, 0x2060...0x206f, 0xfeff, 0xfff0...0xffff:
+        return nil
+      case 0x20, 0xa0, 0x3000: continue
+      default: visible = true
+      }
+    }
+    guard visible else { return nil }
+    self.text = text
+  }
+
+  package static func == (left: UserName, right: UserName) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
+  package func hash(into hasher: inout Hasher) {
+    for byte in text.utf8 { hasher.combine(byte) }
+    hasher.combine(0xff as UInt8)
+  }
+  package var description: String { text }
+
+  /// The part behind the last `@`, lower-cased ASCII, or nil where there is none: `alice@Contoso.com` → `contoso.com`.
+  package var suffix: String? {
+    guard let at = text.utf8.lastIndex(of: UInt8(ascii: "@")) else { return nil }
+    let rest = text[text.utf8.index(after: at)...]
+    return rest.isEmpty ? nil : asciiLowercased(String(rest))
+  }
+
+  /// The part before the first backslash, lower-cased ASCII, or nil: `CONTOSO\alice` → `contoso`.
+  package var domainPrefix: String? {
+    guard let slash = text.utf8.firstIndex(of: UInt8(ascii: "\\")) else { return nil }
+    let prefix = text[..<slash]
+    return prefix.isEmpty ? nil : asciiLowercased(String(prefix))
+  }
+
+  /// One key for every spelling that a person could mean as the same name: trimmed, compatibility-composed, case-folded.
+  ///
+  /// For counting tries only, never to decide who somebody is: two names that share a key share a lockout counter, nothing else.
+  package var countingKey: String {
+    var key = text.trimmingCharacters(in: .whitespaces)
+    // Folding can create new composable sequences, so it is repeated until nothing changes (at most four times).
+    for _ in 0..<4 {
+      let next = key.precomposedStringWithCompatibilityMapping.lowercased()
+      if next.utf8.elementsEqual(key.utf8) { break }
+      key = next
+    }
+    return key
+  }
+}
+
+/// Lower-cases A–Z only; every other byte stays.
+package func asciiLowercased(_ text: String) -> String {
+  String(decoding: text.utf8.map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }, as: UTF8.self)
+}
+
+/// The name of a realm: the people of one directory who sign in by one method. 1…63 of `a-z 0-9 . -`, lower case.
+package struct RealmName: Hashable, Sendable, Comparable, CustomStringConvertible, Codable {
+  package let text: String
+
+  /// Nil where `text` has other characters after ASCII lower-casing, begins or ends with `.` or `-`, or is too long.
+  package init?(_ text: String) {
+    let lowered = asciiLowercased(text)
+    let bytes = Array(lowered.utf8)
+    guard let first = bytes.first, let last = bytes.last, bytes.count <= 63 else { return nil }
+    func isAlphanumeric(_ byte: UInt8) -> Bool { (0x61...0x7a).contains(byte) || (0x30...0x39).contains(byte) }
+    guard isAlphanumeric(first), isAlphanumeric(last) else { return nil }
+    guard bytes.allSatisfy({ isAlphanumeric($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "-") }) else { return nil }
+    self.text = lowered
+  }
+
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    guard let name = RealmName(try container.decode(String.self)) else {
+      throw DecodingError.dataCorruptedError(in: container, debugDescription: "not a realm name")
+    }
+    self = name
+  }
+
+  package func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(text)
+  }
+
+  package static func < (left: RealmName, right: RealmName) -> Bool { left.text < right.text }
+  package var description: String { text }
+}
+
+/// Sixteen bytes that name one thing for ever; written as RFC 9562 text outside.
+package struct Identifier: Hashable, Sendable, CustomStringConvertible, Codable {
+  /// Exactly 16 bytes.
+  package let bytes: [UInt8]
+
+  package init?(bytes: some Collection<UInt8>) {
+    guard bytes.count == 16 else { return nil }
+    self.bytes = Array(bytes)
+  }
+
+  /// A new random (version 4) identifier.
+  package init() {
+    let uuid = UUID().uuid
+    bytes = withUnsafeBytes(of: uuid) { Array($0) }
+  }
+
+  /// From `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`, any case; nil otherwise.
+  package init?(_ text: String) {
+    guard text.utf8.count == 36, let uuid = UUID(uuidString: text) else { return nil }
+    bytes = withUnsafeBytes(of: uuid.uuid) { Array($0) }
+  }
+
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    guard let value = Identifier(try container.decode(String.self)) else {
+      throw DecodingError.dataCorruptedError(in: container, debugDescription: "not an identifier")
+    }
+    self = value
+  }
+
+  package func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(description)
+  }
+
+  package var description: String {
+    let hex = Array(bytes.hexadecimal)
+    return String(hex[0..<8]) + "-" + String(hex[8..<12]) + "-" + String(hex[12..<16]) + "-" + String(hex[16..<20]) + "-" + String(hex[20..<32])
+  }
+}
+
+/// A person's directory object: the realm's directory and its objectGUID (AD, bytes as stored) or entryUUID (OpenLDAP), 16 bytes.
+package struct DirectoryObject: Hashable, Sendable, Codable {
+  package let realm: RealmName
+  package let id: Identifier
+
+  package init(realm: RealmName, id: Identifier) {
+    self.realm = realm
+    self.id = id
+  }
+}

@@ -1,0 +1,38 @@
+/// One fact on the way to a verdict, kept with its audit row so that `gatehouse trace` can tell the decision in words.
+package struct TraceNote: Sendable, Equatable, Codable {
+  package var step: TraceStep
+  /// What happened, for an administrator: server names, codes, counts. Never a password, never a hash.
+  package var detail: String
+  /// Milliseconds the step took, where it was measured.
+  package var milliseconds: Double?
+
+  package init(_ step: TraceStep, _ detail: String, milliseconds: Double? = nil) {
+    self.step = step
+    self.detail = detail
+    self.milliseconds = milliseconds
+  }
+}
+
+/// The steps of a sign-in, in the order in which they happen.
+package enum TraceStep: String, Sendable, CaseIterable, Codable {
+  case frontEnd, realm, addressThrottle, lockout, agent, question, domainController, search, bind, attributes, verdict
+}
+
+/// A verdict and how it came about.
+package struct Judgement: Sendable, Equatable {
+  package var verdict: Verdict
+  package var trace: [TraceNote]
+
+  package init(_ verdict: Verdict, trace: [TraceNote] = []) {
+    self.verdict = verdict
+    self.trace = trace
+  }
+}
+
+/// Judges a credential. At the gateway: by asking an agent, or by a synced hash. At the agent: by binding to the directory.
+///
+/// Shapes: the credential's name and password were checked by their types. Never throws: what goes wrong is `.unknown(cause)`.
+/// Must return by `deadline` (± scheduling) and must not start a bind after it.
+package protocol PasswordValidator: Sendable {
+  func validate(_ credential: Credential, wanting: AttributeRequest, deadline: Deadline) async -> Judgement
+}

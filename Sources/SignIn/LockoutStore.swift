@@ -1,0 +1,44 @@
+import Bytes
+import Identity
+
+/// The lockout state of people, kept by the store so that a restart forgets nothing and several gateways count together.
+///
+/// A person is counted under the typed name (its `countingKey` in its realm) and, once a verdict has named it, under the directory object;
+/// names learned to mean an object share the object's count (design.md 2).
+package protocol LockoutStore: Sendable {
+  /// Loads the states that `name` leads to, asks `Lockout.admit`, and stores the reservation: one atomic step, so that a thousand parallel
+  /// guesses get no extra try. A refusal stores nothing.
+  func admit(_ name: LockoutName, policy: LockoutPolicy, now: Instant) async throws -> LockoutAdmission
+  /// Settles a reservation with its outcome, learns `object` for the name where it is given, and appends the audit events, in one
+  /// transaction. A reservation that is no longer known (it had expired) settles as if it were. Durable when it returns.
+  func settle(
+    _ reservation: LockoutReservation, outcome: LockoutOutcome, object: Identifier?, policy: LockoutPolicy, now: Instant,
+    audit: [AuditEvent]
+  ) async throws
+  /// The stored state for people to see; nil where nothing is known.
+  func state(of name: LockoutName) async throws -> LockoutState?
+  /// Forgets failures and lock of the name and of its object. Reservations stay.
+  func unlock(_ name: LockoutName, audit: [AuditEvent]) async throws
+  /// Sets or lifts the administrator's block on the name and on its object.
+  func setBlocked(_ blocked: Bool, _ name: LockoutName, now: Instant, audit: [AuditEvent]) async throws
+  /// Everybody who is locked or blocked at `now`, at most `limit`.
+  func locked(now: Instant, limit: Int) async throws -> [LockedPerson]
+  /// Deletes states that say nothing any more (no block, no reservation, last failure older than the policy's window and lock).
+  func forgetIdle(policy: LockoutPolicy, now: Instant) async throws -> Int
+}
+
+/// The name under which tries are counted.
+package struct LockoutName: Hashable, Sendable {
+  package var realm: RealmName
+  /// `UserName.countingKey`.
+  package var key: String
+
+  package init(realm: RealmName, key: String) {
+    self.realm = realm
+    self.key = key
+  }
+
+  package init(_ userName: UserName, realm: RealmName) {
+    self.init(realm: realm, key: userName.countingKey)
+  }
+}
