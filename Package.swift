@@ -45,7 +45,7 @@ let package = Package(
     // Ring 0: cores.
     .target(name: "Bytes"),
     .target(name: "Cryptography", dependencies: ["Bytes", crypto]),
-    .target(name: "CertificateLifecycle", dependencies: ["Bytes", x509]),
+    .target(name: "CertificateLifecycle", dependencies: ["Bytes"]),
 
     // Ring 1: rooms.
     .target(name: "Identity", dependencies: ["Bytes", "Cryptography", logging, metrics]),

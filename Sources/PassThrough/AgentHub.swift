@@ -1,0 +1,261 @@
+import Bytes
+import Crypto
+import Foundation
+import Identity
+import Synchronization
+
+/// Where questions meet agents: the shell around `HubState`.
+///
+/// A lock and not an actor, because a poll whose connection goes away must be taken out at once, from a cancellation handler, which cannot await.
+/// Nothing waits while it holds the lock, and no cryptography is done under it.
+package final class AgentHub: Sendable {
+  private let shell = Mutex(Shell())
+  private let started = ContinuousClock.now
+  private let authority: AgentAuthority
+  private let registry: AgentRegistry
+
+  private struct Shell {
+    var machine = HubState()
+    var askers: [Identifier: CheckedContinuation<Outcome, Never>] = [:]
+    var polls: [Int: CheckedContinuation<[Question], Never>] = [:]
+    var lanes: [LaneKey: Lane] = [:]
+    var nextPoll = 0
+    var lastSeen: [Identifier: Instant] = [:]
+  }
+
+  private struct LaneKey: Hashable {
+    var agent: Identifier
+    var lane: LaneID
+  }
+
+  private struct Lane {
+    var sealing: SealingLane
+    var key: [UInt8]
+    var used: HubTime
+  }
+
+  /// A judgement and the agent that gave it.
+  package struct Outcome: Sendable {
+    package var judgement: Judgement
+    package var agent: Identifier?
+  }
+
+  package init(authority: AgentAuthority, registry: AgentRegistry) {
+    self.authority = authority
+    self.registry = registry
+  }
+
+  private var now: HubTime { started.duration(to: .now).wholeMilliseconds }
+
+  // MARK: the asking side
+
+  /// Asks an agent of the question's realm and waits for the outcome, at the latest until the question's deadline (and a tick of the hub's clock).
+  ///
+  /// Not cancellable on purpose: once a password may have been put before the directory, the verdict must be counted and kept.
+  package func ask(_ question: Question) async -> Outcome {
+    await withCheckedContinuation { continuation in
+      let now = now
+      let deadline = now + question.deadline.remaining().wholeMilliseconds
+      perform { shell in
+        shell.askers[question.id] = continuation
+        var generator = SystemRandomNumberGenerator()
+        return shell.machine.ask(question, deadline: deadline, now: now, random: Int(truncatingIfNeeded: generator.next()))
+      }
+    }
+  }
+
+  /// Whether anybody could be asked about `realm` now.
+  package func hasAgent(for realm: RealmName) -> Bool { shell.withLock { $0.machine.hasAgent(for: realm) } }
+
+  // MARK: the agents' side
+
+  /// A poll of one lane: questions, or an empty answer when the poll's time is over.
+  ///
+  /// Throws where the lane was made for another certificate; the agent then opens a new one.
+  package func work(_ request: WorkRequest, agent: AgentRecord, certificate: AgentCertificate) async throws -> WorkResponse {
+    let lane = try lane(request.lane, agent: agent.id, certificate: certificate)
+    let id = shell.withLock { shell in
+      shell.nextPoll += 1
+      return shell.nextPoll
+    }
+    let questions = await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let now = now
+        perform { shell in
+          shell.polls[id] = continuation
+          return shell.machine.poll(id, agent: agent.id, realms: agent.realms, now: now)
+        }
+        // Cancelled before there was anything to take out.
+        if Task.isCancelled { pollGone(id, agent: agent.id) }
+      }
+    } onCancel: {
+      pollGone(id, agent: agent.id)
+    }
+    guard !questions.isEmpty else { return WorkResponse() }
+    if !Task.isCancelled, let frames = try? lane.seal(questions) {
+      return WorkResponse(encapsulatedKey: Data(lane.encapsulatedKey).base64EncodedString(), questions: frames)
+    }
+    perform { $0.machine.undelivered(questions.map(\.id), agent: agent.id, now: now) }
+    return WorkResponse()
+  }
+
+  /// Takes verdicts and stages. Returns how many of the verdicts were not expected (late, replayed, foreign) or not good.
+  package func receive(_ request: VerdictsRequest, agent: AgentRecord, certificate: AgentCertificate) -> Int {
+    for stage in request.stages { shell.withLock { $0.machine.stage(stage, agent: agent.id) } }
+    var unusable = 0
+    for frame in request.verdicts {
+      guard let question = shell.withLock({ $0.machine.expected(frame.question, from: agent.id) }) else {
+        unusable += 1
+        continue
+      }
+      // The realms of the registration decide, not those of the moment at which the question was handed out.
+      let judgement =
+        agent.realms.contains(question.realm)
+        ? frame.verified(digest: question.digest, realm: question.realm, key: certificate.signingKey) : nil
+      let now = now
+      perform { shell in
+        if let judgement { return shell.machine.answered(frame.question, by: agent.id, judgement, now: now) }
+        return shell.machine.answeredInvalidly(frame.question, by: agent.id, now: now)
+      }
+      if judgement == nil { unusable += 1 }
+    }
+    return unusable
+  }
+
+  package func beat(_ heartbeat: Heartbeat, agent: AgentRecord, now wall: Instant) {
+    let now = now
+    let alarms = heartbeat.alarms.prefix(32).map { alarm in
+      var alarm = alarm
+      alarm.subject = String(decoding: alarm.subject.utf8.prefix(256), as: UTF8.self)
+      alarm.message = String(decoding: alarm.message.utf8.prefix(1024), as: UTF8.self)
+      alarm.remedy = String(decoding: alarm.remedy.utf8.prefix(1024), as: UTF8.self)
+      return alarm
+    }
+    perform { shell in
+      shell.lastSeen[agent.id] = wall
+      return shell.machine.beat(
+        agent: agent.id, realms: agent.realms, now: now, draining: heartbeat.draining, alarms: Array(alarms),
+        software: String(decoding: heartbeat.software.utf8.prefix(64), as: UTF8.self),
+        clockSkewMilliseconds: heartbeat.clock.since(wall).wholeMilliseconds)
+    }
+  }
+
+  /// Cuts an agent off at once: its polls end, what it was asked is asked elsewhere, what it answers is no longer expected.
+  package func drop(_ agent: Identifier) {
+    let now = now
+    perform { shell in
+      shell.lanes = shell.lanes.filter { $0.key.agent != agent }
+      return shell.machine.drop(agent: agent, now: now)
+    }
+  }
+
+  // MARK: time
+
+  /// To be called ten times a second: ends polls and questions whose time is over, drops agents that have gone, forgets lanes out of use.
+  package func tick() {
+    let now = now
+    perform { shell in
+      shell.lanes = shell.lanes.filter { now - $0.value.used < 120_000 }
+      return shell.machine.tick(now: now)
+    }
+  }
+
+  /// What the hub knows of every connected agent, for `status`.
+  package var sessions: [Identifier: HubState.Session] { shell.withLock { $0.machine.sessions } }
+
+  /// Questions under way, for metrics.
+  package var pendingCount: Int { shell.withLock { $0.machine.pendingCount } }
+
+  package func lastSeen(_ agent: Identifier) -> Instant? { shell.withLock { $0.lastSeen[agent] } }
+
+  private func lane(_ id: LaneID, agent: Identifier, certificate: AgentCertificate) throws -> SealingLane {
+    let key = LaneKey(agent: agent, lane: id)
+    let now = now
+    let known = shell.withLock { shell -> Lane? in
+      shell.lanes[key]?.used = now
+      return shell.lanes[key]
+    }
+    if let known {
+      guard known.key == certificate.sealingKey else { throw LaneSuperseded() }
+      return known.sealing
+    }
+    // The public-key step happens outside of the lock; lanes are polled by one loop each, so no two calls race for one id.
+    let made = try SealingLane(agent: agent, lane: id, agentKey: certificate.sealingKey, gatewayKey: authority.sealingKey)
+    try shell.withLock { shell in
+      let mine = shell.lanes.filter { $0.key.agent == agent }
+      guard mine.count < 64 else { throw TooManyLanes() }
+      shell.lanes[key] = Lane(sealing: made, key: certificate.sealingKey, used: now)
+    }
+    return made
+  }
+
+  /// The lane was opened with another certificate.
+  package struct LaneSuperseded: Error {}
+  /// An agent uses a few lanes; one with 64 in two minutes is broken.
+  package struct TooManyLanes: Error {}
+
+  private func pollGone(_ id: Int, agent: Identifier) {
+    let now = now
+    let continuation = shell.withLock { shell in
+      shell.machine.pollGone(id, agent: agent, now: now)
+      return shell.polls.removeValue(forKey: id)
+    }
+    continuation?.resume(returning: [])
+  }
+
+  /// Changes the state under the lock and then, outside of it, does what the state machine asks for.
+  private func perform(_ change: (inout Shell) -> [HubState.Action]) {
+    enum Resumption {
+      case asker(CheckedContinuation<Outcome, Never>, Outcome)
+      case poll(CheckedContinuation<[Question], Never>, [Question])
+    }
+    let resumptions: [Resumption] = shell.withLock { shell in
+      var result: [Resumption] = []
+      for action in change(&shell) {
+        switch action {
+        case .finish(let id, let judgement, let agent):
+          if let asker = shell.askers.removeValue(forKey: id) { result.append(.asker(asker, Outcome(judgement: judgement, agent: agent))) }
+        case .release(let id):
+          if let poll = shell.polls.removeValue(forKey: id) { result.append(.poll(poll, [])) }
+        case .deliver(let id, let questions):
+          if let poll = shell.polls.removeValue(forKey: id) { result.append(.poll(poll, questions)) }
+        }
+      }
+      return result
+    }
+    for resumption in resumptions {
+      switch resumption {
+      case .asker(let continuation, let outcome): continuation.resume(returning: outcome)
+      case .poll(let continuation, let questions): continuation.resume(returning: questions)
+      }
+    }
+  }
+}
+
+extension AgentHub: AlarmSource {
+  /// The alarms of all agents, and one for each enrolled agent that is not there.
+  package func alarms() async -> [Alarm] {
+    let sessions = sessions
+    var result: [Alarm] = []
+    for agent in registry.agents where agent.revoked == nil {
+      guard let session = sessions[agent.id] else {
+        let since = lastSeen(agent.id) ?? agent.enrolled
+        result.append(
+          Alarm(
+            .agentGone, subject: agent.name, message: "Agent \(agent.name) is not connected; last seen \(since).",
+            remedy: "Look at `systemctl status gatehouse-agent` and its log on the agent's host; if the host is gone, `gatehouse agents revoke \(agent.name)`.",
+            since: since))
+        continue
+      }
+      result += session.alarms
+      if abs(session.clockSkewMilliseconds) > 60_000 {
+        result.append(
+          Alarm(
+            .clockSkew, subject: agent.name,
+            message: "The clock of agent \(agent.name) differs from the gateway's by \(session.clockSkewMilliseconds / 1000) s.",
+            remedy: "Set up time synchronization (chrony or systemd-timesyncd) on both hosts.", since: lastSeen(agent.id) ?? agent.enrolled))
+      }
+    }
+    return result
+  }
+}

@@ -1,0 +1,263 @@
+import Bytes
+import Crypto
+import Foundation
+import Identity
+import Logging
+import ServiceLifecycle
+import Synchronization
+
+/// One gateway node as the agent reaches it. Implemented by the AgentLink door.
+package protocol GatewayConnection: Sendable {
+  /// Who the agent is to the gateway at this moment, and a number that grows with each renewal.
+  var identity: (AgentIdentity, generation: Int) { get }
+  /// A long poll; returns when there are questions or the gateway ends the poll. Throws `GatewayFault`, or whatever went wrong on the way.
+  func work(_ request: WorkRequest) async throws -> WorkResponse
+  func deliver(_ request: VerdictsRequest) async throws
+  func heartbeat(_ heartbeat: Heartbeat) async throws -> HeartbeatAnswer
+  func renew(_ request: RenewalRequest) async throws -> RenewalAnswer
+}
+
+/// The gateway said no, with words for the administrator at the agent.
+package struct GatewayFault: Error, Sendable, Equatable, CustomStringConvertible {
+  package var status: Int
+  package var message: String
+  package init(status: Int, message: String) {
+    self.status = status
+    self.message = message
+  }
+  package var description: String { "\(message) (HTTP \(status))" }
+}
+
+/// The agent at work for one gateway node: polls for questions on a few lanes, puts each before the directory, signs and returns the verdict.
+///
+/// On a graceful shutdown the lanes stop polling, what is under way is answered, and a last heartbeat says that the agent drains.
+package struct PassThroughAgent: Service {
+  private let connection: any GatewayConnection
+  private let validators: [RealmName: any PasswordValidator]
+  private let alarms: [any AlarmSource]
+  private let lanes: Int
+  private let software: String
+  private let now: @Sendable () -> Instant
+  private let logger: Logger
+  private let outbox = VerdictOutbox()
+
+  /// How long answers that cannot be delivered are kept; no deadline is longer.
+  static let answerLife: Duration = .seconds(30)
+
+  package init(
+    connection: any GatewayConnection, validators: [RealmName: any PasswordValidator], alarms: [any AlarmSource], lanes: Int = 2,
+    software: String, now: @escaping @Sendable () -> Instant, logger: Logger
+  ) {
+    self.connection = connection
+    self.validators = validators
+    self.alarms = alarms
+    self.lanes = lanes
+    self.software = software
+    self.now = now
+    self.logger = logger
+  }
+
+  package func run() async throws {
+    await withTaskGroup(of: Void.self) { group in
+      group.addTask { await heartbeats() }
+      group.addTask { await deliveries() }
+      await withTaskGroup(of: Void.self) { polling in
+        for _ in 0..<lanes { polling.addTask { await lane() } }
+      }
+      // Every lane has ended and every question is answered: let the last answers leave, then stop the rest.
+      await outbox.drained(within: .seconds(3))
+      try? await beat(draining: true)
+      group.cancelAll()
+    }
+  }
+
+  private var stopping: Bool { Task.isCancelled || Task.isShuttingDownGracefully }
+
+  /// One poll loop. After any error it begins anew as another lane, since it cannot know what was sealed and lost.
+  private func lane() async {
+    await withDiscardingTaskGroup { questions in
+      var backoff = Backoff()
+      while !stopping {
+        let id = LaneID()
+        let (identity, generation) = connection.identity
+        var opening: OpeningLane?
+        do {
+          while !stopping, connection.identity.generation == generation {
+            let response = try await cancelWhenGracefulShutdown { try await connection.work(WorkRequest(lane: id)) }
+            backoff.reset()
+            guard !response.questions.isEmpty else { continue }
+            if opening == nil {
+              guard let key = response.encapsulatedKey.flatMap(StrictText.base64) else { throw SealBroken() }
+              opening = try OpeningLane(
+                agent: identity.agent, lane: id, encapsulatedKey: key, agentKey: identity.openingKey, gatewayKey: identity.gatewayKey)
+            }
+            for frame in response.questions {
+              let deadline = Deadline(after: .milliseconds(max(0, min(frame.remainingMilliseconds, 60_000))))
+              // Opened here, in order; judged beside each other.
+              let password = Result { try opening?.open(frame) }
+              questions.addTask { await answer(frame, password: password, deadline: deadline, identity: identity) }
+              if case .failure = password { throw SealBroken() }
+            }
+          }
+        } catch {
+          guard !stopping else { break }
+          logger.warning("poll failed; trying again", metadata: ["error": "\(error)"])
+          let wait = backoff.next()
+          try? await cancelWhenGracefulShutdown { try await Task.sleep(for: wait) }
+        }
+      }
+    }
+  }
+
+  /// Puts one question before the directory of its realm and signs what came of it.
+  private func answer(_ frame: QuestionFrame, password: Result<Password?, any Error>, deadline: Deadline, identity: AgentIdentity) async {
+    let body: VerdictBody
+    if frame.kind != QuestionKind.validate.rawValue {
+      body = VerdictBody(unsupportedAt: now())
+    } else {
+      body = VerdictBody(await judge(frame, password: password, deadline: deadline, identity: identity), at: now())
+    }
+    do {
+      outbox.put(try VerdictFrame(body, question: frame.id, digest: frame.digest, key: identity.signingKey))
+    } catch {
+      logger.error("a verdict could not be signed", metadata: ["question": "\(frame.id)", "error": "\(error)"])
+    }
+  }
+
+  private func judge(
+    _ frame: QuestionFrame, password: Result<Password?, any Error>, deadline: Deadline, identity: AgentIdentity
+  ) async -> Judgement {
+    let opened: Password?
+    do { opened = try password.get() } catch {
+      return Judgement(.unknown(.sealingBroken), trace: [TraceNote(.question, "the sealed password did not open")])
+    }
+    // The gateway checked all of this; whoever sits between must find a second lock.
+    guard let opened else { return Judgement(.refused(Refusal(.malformedPassword))) }
+    guard let userName = UserName(frame.userName) else { return Judgement(.refused(Refusal(.malformedUserName))) }
+    guard identity.realms.contains(frame.realm), let validator = validators[frame.realm] else {
+      return Judgement(.unknown(.unsupportedByAgent), trace: [TraceNote(.question, "this agent does not serve realm \(frame.realm)")])
+    }
+    guard frame.wanting.firstInvalidName == nil, frame.wanting.attributes.count <= 64 else {
+      return Judgement(.unknown(.unsupportedByAgent), trace: [TraceNote(.question, "an attribute name is malformed")])
+    }
+    guard !deadline.hasPassed else {
+      return Judgement(.unknown(.deadlineExceeded), trace: [TraceNote(.question, "the deadline had passed when the question arrived")])
+    }
+    return await validator.validate(
+      Credential(userName: userName, password: opened, realm: frame.realm), wanting: frame.wanting, deadline: deadline)
+  }
+
+  /// Carries answers back, in batches that form by themselves while one is on its way.
+  private func deliveries() async {
+    var backoff = Backoff()
+    while !Task.isCancelled {
+      let batch = await outbox.next(limit: 64)
+      guard !batch.isEmpty else { continue }
+      do {
+        try await connection.deliver(VerdictsRequest(verdicts: batch.map(\.frame)))
+        backoff.reset()
+        outbox.delivered()
+      } catch {
+        logger.warning("verdicts could not be delivered; trying again", metadata: ["verdicts": "\(batch.count)", "error": "\(error)"])
+        try? await Task.sleep(for: backoff.next())
+        outbox.putBack(batch.filter { $0.made.duration(to: .now) < PassThroughAgent.answerLife })
+      }
+    }
+  }
+
+  private func heartbeats() async {
+    while !Task.isCancelled {
+      do {
+        try await beat(draining: Task.isShuttingDownGracefully)
+      } catch {
+        logger.warning("heartbeat failed", metadata: ["error": "\(error)"])
+      }
+      try? await Task.sleep(for: .seconds(2))
+    }
+  }
+
+  private func beat(draining: Bool) async throws {
+    var standing: [Alarm] = []
+    for source in alarms { standing += await source.alarms() }
+    _ = try await connection.heartbeat(
+      Heartbeat(
+        capabilities: [QuestionKind.validate.rawValue], software: software, clock: now(), alarms: standing, draining: draining))
+  }
+}
+
+/// Waiting times that double from 100 ms to 10 s, with jitter so that forty agents do not come back in one instant.
+struct Backoff {
+  private var failures = 0
+
+  mutating func reset() { failures = 0 }
+
+  mutating func next() -> Duration {
+    failures = min(failures + 1, 8)
+    let base = min(10_000.0, 50.0 * Double(1 << failures))
+    return .milliseconds(Int64(base * Double.random(in: 0.5...1)))
+  }
+}
+
+/// Signed verdicts on their way back.
+final class VerdictOutbox: Sendable {
+  struct Item: Sendable {
+    var frame: VerdictFrame
+    var made: ContinuousClock.Instant
+  }
+
+  private struct State {
+    var items: [Item] = []
+    var underWay = 0
+    var waiter: CheckedContinuation<Void, Never>?
+  }
+
+  private let state = Mutex(State())
+
+  func put(_ frame: VerdictFrame) { add([Item(frame: frame, made: .now)], delivering: false) }
+
+  func putBack(_ items: [Item]) { add(items, delivering: true) }
+
+  func delivered() { state.withLock { $0.underWay = 0 } }
+
+  /// The next items, at most `limit`; waits while there are none. Empty only where the task was cancelled. For one reader.
+  func next(limit: Int) async -> [Item] {
+    await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let ready = state.withLock { state -> Bool in
+          if !state.items.isEmpty || Task.isCancelled { return true }
+          state.waiter = continuation
+          return false
+        }
+        if ready { continuation.resume() }
+      }
+    } onCancel: {
+      state.withLock { state in
+        defer { state.waiter = nil }
+        return state.waiter
+      }?.resume()
+    }
+    return state.withLock { state in
+      let batch = Array(state.items.prefix(limit))
+      state.items.removeFirst(batch.count)
+      state.underWay = batch.count
+      return batch
+    }
+  }
+
+  /// Waits until everything has left, at most `limit`.
+  func drained(within limit: Duration) async {
+    let end = ContinuousClock.now.advanced(by: limit)
+    while ContinuousClock.now < end, state.withLock({ !$0.items.isEmpty || $0.underWay > 0 }) {
+      try? await Task.sleep(for: .milliseconds(20))
+    }
+  }
+
+  private func add(_ items: [Item], delivering: Bool) {
+    state.withLock { state in
+      state.items += items
+      if delivering { state.underWay = 0 }
+      defer { state.waiter = nil }
+      return state.waiter
+    }?.resume()
+  }
+}

@@ -1,0 +1,93 @@
+import Bytes
+import Crypto
+import Foundation
+import Identity
+
+/// What an agent says about a question, as it travels inside the signature.
+package struct VerdictBody: Sendable, Codable {
+  package enum Kind: String, Sendable, Codable { case accepted, refused, unknown, unsupported }
+
+  package var kind: Kind
+  package var person: AcceptedPerson?
+  package var refusal: Refusal?
+  package var cause: UnknownCause?
+  package var trace: [TraceNote]
+  /// When the agent judged, by its own clock.
+  package var at: Instant
+
+  package init(_ judgement: Judgement, at: Instant) {
+    trace = judgement.trace
+    self.at = at
+    switch judgement.verdict {
+    case .accepted(let person): (kind, self.person) = (.accepted, person)
+    case .refused(let refusal): (kind, self.refusal) = (.refused, refusal)
+    case .unknown(let cause): (kind, self.cause) = (.unknown, cause)
+    }
+  }
+
+  package init(unsupportedAt at: Instant) {
+    kind = .unsupported
+    trace = []
+    self.at = at
+  }
+
+  /// The verdict, if kind and contents agree and the person belongs to `realm`; nil otherwise.
+  package func judgement(realm: RealmName) -> Judgement? {
+    switch kind {
+    case .accepted:
+      guard let person, refusal == nil, cause == nil, person.object.realm == realm else { return nil }
+      return Judgement(.accepted(person), trace: trace)
+    case .refused:
+      guard let refusal, person == nil, cause == nil, refusal.object.map({ $0.realm == realm }) ?? true else { return nil }
+      return Judgement(.refused(refusal), trace: trace)
+    case .unknown:
+      guard let cause, person == nil, refusal == nil else { return nil }
+      return Judgement(.unknown(cause), trace: trace)
+    case .unsupported:
+      guard person == nil, refusal == nil, cause == nil else { return nil }
+      return Judgement(.unknown(.unsupportedByAgent), trace: trace)
+    }
+  }
+}
+
+/// A verdict as it travels: the exact bytes that were signed, and the signature over the question's digest and those bytes.
+package struct VerdictFrame: Sendable, Codable {
+  package var question: Identifier
+  /// The JSON of a `VerdictBody`, base64.
+  package var body: String
+  /// ECDSA P-256 with SHA-256 by the agent's certified key, 64 bytes r‖s, base64.
+  package var signature: String
+
+  package init(question: Identifier, body: String, signature: String) {
+    self.question = question
+    self.body = body
+    self.signature = signature
+  }
+
+  /// Signs `body` as the answer to the question with `digest`.
+  package init(_ body: VerdictBody, question: Identifier, digest: QuestionDigest, key: P256.Signing.PrivateKey) throws {
+    let bytes = try JSONEncoder().encode(body)
+    let signature = try key.signature(for: VerdictFrame.signedBytes(digest: digest, body: bytes))
+    self.init(
+      question: question, body: bytes.base64EncodedString(), signature: signature.rawRepresentation.base64EncodedString())
+  }
+
+  /// The judgement, once its signature by `key` over this very question was found good.
+  ///
+  /// Returns nil for anything else: a foreign or damaged signature, another question's verdict, contents that contradict themselves.
+  package func verified(digest: QuestionDigest, realm: RealmName, key: P256.Signing.PublicKey) -> Judgement? {
+    guard body.utf8.count <= VerdictFrame.maximumBodyCharacters, let bytes = StrictText.base64(body), let raw = StrictText.base64(signature),
+      let signature = try? P256.Signing.ECDSASignature(rawRepresentation: raw),
+      key.isValidSignature(signature, for: VerdictFrame.signedBytes(digest: digest, body: Data(bytes))),
+      let decoded = try? JSONDecoder().decode(VerdictBody.self, from: Data(bytes))
+    else { return nil }
+    return decoded.judgement(realm: realm)
+  }
+
+  /// 512 KiB of JSON: a person with thousands of groups fits.
+  static let maximumBodyCharacters = 700_000
+
+  private static func signedBytes(digest: QuestionDigest, body: Data) -> Data {
+    Data("gatehouse verdict 1\0".utf8) + Data(digest.bytes) + body
+  }
+}

@@ -1,0 +1,144 @@
+import Bytes
+import Foundation
+import Identity
+
+// The messages of the agent link, JSON over HTTP (design.md 2). Times are Int64 milliseconds, bytes are base64, identifiers are text.
+
+/// `POST /agent/v1/work`: "give me questions". Answered at once when there are any, else held until the poll's time is over.
+package struct WorkRequest: Sendable, Codable {
+  package var lane: LaneID
+  package init(lane: LaneID) { self.lane = lane }
+}
+
+/// Questions for one lane, in the order in which they were sealed.
+package struct WorkResponse: Sendable, Codable {
+  /// The lane's encapsulated key, 32 bytes base64; present whenever there are questions.
+  package var encapsulatedKey: String?
+  package var questions: [QuestionFrame]
+
+  package init(encapsulatedKey: String? = nil, questions: [QuestionFrame] = []) {
+    self.encapsulatedKey = encapsulatedKey
+    self.questions = questions
+  }
+}
+
+/// How far a question has come. Defined from the start, so that gateways may later decide by it when to ask somebody else.
+package struct StageReport: Sendable, Codable, Equatable {
+  package enum Stage: String, Sendable, Codable {
+    /// The agent has the question and will answer it.
+    case accepted
+    /// The password was put before the directory: asking another agent may cost the user a second bad-password count.
+    case bindSent = "bind-sent"
+  }
+
+  package var question: Identifier
+  package var stage: Stage
+
+  package init(question: Identifier, stage: Stage) {
+    self.question = question
+    self.stage = stage
+  }
+}
+
+/// `POST /agent/v1/verdicts`: answers and stages, in any order.
+package struct VerdictsRequest: Sendable, Codable {
+  package var verdicts: [VerdictFrame]
+  package var stages: [StageReport]
+
+  package init(verdicts: [VerdictFrame], stages: [StageReport] = []) {
+    self.verdicts = verdicts
+    self.stages = stages
+  }
+}
+
+/// `POST /agent/v1/heartbeat`, every two seconds; the first one is the hello.
+package struct Heartbeat: Sendable, Codable {
+  /// The version of this protocol; 1.
+  package var version: Int
+  /// The kinds of questions it answers.
+  package var capabilities: [String]
+  /// The agent's program version, for people.
+  package var software: String
+  package var clock: Instant
+  package var alarms: [Alarm]
+  /// It finishes what it has and wants nothing new.
+  package var draining: Bool
+
+  package static let currentVersion = 1
+
+  package init(capabilities: [String], software: String, clock: Instant, alarms: [Alarm], draining: Bool) {
+    version = Heartbeat.currentVersion
+    self.capabilities = capabilities
+    self.software = software
+    self.clock = clock
+    self.alarms = alarms
+    self.draining = draining
+  }
+}
+
+/// What the gateway tells with every heartbeat.
+package struct HeartbeatAnswer: Sendable, Codable {
+  /// Every root the agent must trust now (DER, base64): during a CA rollover there are two.
+  package var roots: [String]
+  /// The gateway nodes' URLs for agents.
+  package var nodes: [String]
+  package var clock: Instant
+
+  package init(roots: [String], nodes: [String], clock: Instant) {
+    self.roots = roots
+    self.nodes = nodes
+    self.clock = clock
+  }
+}
+
+/// What an agent asks for when it enrols, inside the sealed envelope.
+package struct EnrolmentRequest: Sendable, Codable {
+  /// The token's secret, 32 bytes base64url.
+  package var secret: String
+  /// The name it proposes; used where the token does not fix one.
+  package var name: String
+  /// PKCS#10, DER, base64: the P-256 key for TLS and signatures, and in its subject alternative name the X25519 key for sealing.
+  package var certificateRequest: String
+
+  package init(secret: String, name: String, certificateRequest: String) {
+    self.secret = secret
+    self.name = name
+    self.certificateRequest = certificateRequest
+  }
+}
+
+/// What it gets, inside the sealed answer.
+package struct EnrolmentAnswer: Sendable, Codable {
+  package var agent: Identifier
+  package var name: String
+  package var realms: [RealmName]
+  /// DER, base64.
+  package var certificate: String
+  package var roots: [String]
+  package var nodes: [String]
+
+  package init(agent: Identifier, name: String, realms: [RealmName], certificate: String, roots: [String], nodes: [String]) {
+    self.agent = agent
+    self.name = name
+    self.realms = realms
+    self.certificate = certificate
+    self.roots = roots
+    self.nodes = nodes
+  }
+}
+
+/// `POST /agent/v1/renew`: a new certificate for new keys, under the name and for the realms that the agent has.
+package struct RenewalRequest: Sendable, Codable {
+  package var certificateRequest: String
+  package init(certificateRequest: String) { self.certificateRequest = certificateRequest }
+}
+
+package struct RenewalAnswer: Sendable, Codable {
+  package var certificate: String
+  package var roots: [String]
+
+  package init(certificate: String, roots: [String]) {
+    self.certificate = certificate
+    self.roots = roots
+  }
+}
