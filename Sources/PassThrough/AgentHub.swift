@@ -4,9 +4,16 @@ import Foundation
 import Identity
 import Synchronization
 
+/// The connection that carries a poll, as far as the hub cares.
+package protocol PollConnection: Sendable {
+  var isOpen: Bool { get }
+  /// Calls `action` once when the connection closes, at once where it has; replaces the action set before. Nil: nothing is to be called any more.
+  func onClose(_ action: (@Sendable () -> Void)?)
+}
+
 /// Where questions meet agents: the shell around `HubState`.
 ///
-/// A lock and not an actor, because a poll whose connection goes away must be taken out at once, from a cancellation handler, which cannot await.
+/// A lock and not an actor, because a poll whose connection goes away must be taken out at once, from a callback, which cannot await.
 /// Nothing waits while it holds the lock, and no cryptography is done under it.
 package final class AgentHub: Sendable {
   private let shell = Mutex(Shell())
@@ -71,28 +78,28 @@ package final class AgentHub: Sendable {
 
   /// A poll of one lane: questions, or an empty answer when the poll's time is over.
   ///
-  /// Throws where the lane was made for another certificate; the agent then opens a new one.
-  package func work(_ request: WorkRequest, agent: AgentRecord, certificate: AgentCertificate) async throws -> WorkResponse {
+  /// Throws where the lane was made for another certificate; the agent then opens a new one. When `connection` closes the poll ends, and what had
+  /// just been handed to it goes elsewhere.
+  package func work(
+    _ request: WorkRequest, agent: AgentRecord, certificate: AgentCertificate, connection: any PollConnection
+  ) async throws -> WorkResponse {
     let lane = try lane(request.lane, agent: agent.id, certificate: certificate)
     let id = shell.withLock { shell in
       shell.nextPoll += 1
       return shell.nextPoll
     }
-    let questions = await withTaskCancellationHandler {
-      await withCheckedContinuation { continuation in
-        let now = now
-        perform { shell in
-          shell.polls[id] = continuation
-          return shell.machine.poll(id, agent: agent.id, realms: agent.realms, now: now)
-        }
-        // Cancelled before there was anything to take out.
-        if Task.isCancelled { pollGone(id, agent: agent.id) }
+    let questions = await withCheckedContinuation { continuation in
+      let now = now
+      perform { shell in
+        shell.polls[id] = continuation
+        return shell.machine.poll(id, agent: agent.id, realms: agent.realms, now: now)
       }
-    } onCancel: {
-      pollGone(id, agent: agent.id)
+      // Calls back at once where the connection has closed already.
+      connection.onClose { [self] in pollGone(id, agent: agent.id) }
     }
+    connection.onClose(nil)
     guard !questions.isEmpty else { return WorkResponse() }
-    if !Task.isCancelled, let frames = try? lane.seal(questions) {
+    if connection.isOpen, let frames = try? lane.seal(questions) {
       return WorkResponse(encapsulatedKey: Data(lane.encapsulatedKey).base64EncodedString(), questions: frames)
     }
     perform { $0.machine.undelivered(questions.map(\.id), agent: agent.id, now: now) }

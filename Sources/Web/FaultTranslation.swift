@@ -1,0 +1,231 @@
+import Bytes
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Identity
+import Logging
+import NIOCore
+import PassThrough
+import SignIn
+
+// The one place where something that went wrong, or was refused, becomes what the caller sees (design.md law 2). Callers get a code, a neutral text
+// and a reference; the specific reason stays in audit and log.
+
+/// A request that is not answered with what it asked for.
+enum RequestFault: Error, Sendable, Equatable {
+  /// The text is for the developer of the calling program.
+  case malformed(String)
+  case tooLarge(limit: Int)
+  case unsupportedMediaType
+  case unauthenticated
+  /// Authenticated, but not for this.
+  case forbidden(String)
+  case notFound(String)
+  case methodNotAllowed
+  case conflict(String)
+  case rateExceeded(retryAfterSeconds: Int)
+  case unavailable(String, retryAfterSeconds: Int)
+
+  var status: HTTPResponse.Status {
+    switch self {
+    case .malformed: .badRequest
+    case .tooLarge: .contentTooLarge
+    case .unsupportedMediaType: .unsupportedMediaType
+    case .unauthenticated: .unauthorized
+    case .forbidden: .forbidden
+    case .notFound: .notFound
+    case .methodNotAllowed: .methodNotAllowed
+    case .conflict: .conflict
+    case .rateExceeded: .tooManyRequests
+    case .unavailable: .serviceUnavailable
+    }
+  }
+
+  var code: String {
+    switch self {
+    case .malformed: "malformed_request"
+    case .tooLarge: "request_too_large"
+    case .unsupportedMediaType: "unsupported_media_type"
+    case .unauthenticated: "unauthenticated"
+    case .forbidden: "forbidden"
+    case .notFound: "not_found"
+    case .methodNotAllowed: "method_not_allowed"
+    case .conflict: "conflict"
+    case .rateExceeded: "rate_exceeded"
+    case .unavailable: "unavailable"
+    }
+  }
+
+  var message: String {
+    switch self {
+    case .malformed(let text), .forbidden(let text), .notFound(let text), .conflict(let text), .unavailable(let text, _): text
+    case .tooLarge(let limit): "The request's body may have at most \(limit) bytes."
+    case .unsupportedMediaType: "Send the body as application/json."
+    case .unauthenticated: "Present an API key as `Authorization: Bearer KEY`, or a registered client certificate on the mutual-TLS listener."
+    case .methodNotAllowed: "This path does not know that method."
+    case .rateExceeded: "This front-end has used up its rate. Wait as long as Retry-After says."
+    }
+  }
+}
+
+/// The body of every answer that is an error.
+struct FaultBody: Codable {
+  struct Detail: Codable {
+    var code: String
+    var message: String
+    var requestId: String?
+  }
+  var error: Detail
+}
+
+/// Turns everything that a handler throws into an answer; nothing internal leaves.
+struct FaultTranslation<Context: RequestContext>: RouterMiddleware {
+  func handle(_ request: Request, context: Context, next: (Request, Context) async throws -> Response) async throws -> Response {
+    do {
+      return try await next(request, context)
+    } catch {
+      let fault = translate(error, context: context)
+      return jsonResponse(
+        FaultBody(error: .init(code: fault.code, message: fault.message, requestId: context.id)), status: fault.status,
+        headers: headers(of: fault))
+    }
+  }
+
+  private func translate(_ error: any Error, context: Context) -> RequestFault {
+    switch error {
+    case let fault as RequestFault: return fault
+    case let refusal as AgentEnrolment.Refusal: return .forbidden(refusal.message)
+    case is AgentHub.LaneSuperseded, is AgentHub.TooManyLanes: return .conflict("Open a new lane.")
+    case StoreError.conflict(let text): return .conflict(text)
+    case StoreError.notFound(let text): return .notFound(text)
+    case StoreError.unavailable(let text):
+      context.logger.error("the store is not available", metadata: ["error": "\(text)"])
+      return .unavailable("The gateway cannot do this now. Try again later.", retryAfterSeconds: 2)
+    case let http as any HTTPResponseError:
+      switch http.status {
+      case .notFound: return .notFound("There is nothing under this path.")
+      case .methodNotAllowed: return .methodNotAllowed
+      case .contentTooLarge: return .tooLarge(limit: 0)
+      case .badRequest: return .malformed("The request is malformed.")
+      default: break
+      }
+    default: break
+    }
+    context.logger.error("a request failed", metadata: ["error": "\(error)"])
+    return .unavailable("The gateway cannot do this now. Try again later.", retryAfterSeconds: 2)
+  }
+
+  private func headers(of fault: RequestFault) -> HTTPFields {
+    var fields = HTTPFields()
+    switch fault {
+    case .unauthenticated: fields[.wwwAuthenticate] = "Bearer realm=\"gatehouse\""
+    case .rateExceeded(let seconds), .unavailable(_, let seconds): fields[.retryAfter] = "\(seconds)"
+    default: break
+    }
+    return fields
+  }
+}
+
+/// What the caller of `POST /v1/sign-in` gets for a verdict.
+struct SignInBody: Codable {
+  struct User: Codable {
+    var immutableId: String
+    var userPrincipalName: String
+    var objectId: String
+    var attributes: [String: [String]]
+    var groups: [String]?
+    /// Milliseconds since 1970 UTC.
+    var passwordExpires: Int64?
+  }
+
+  var verdict: String
+  var reference: String
+  var method: String?
+  var realm: String?
+  /// Milliseconds since 1970 UTC.
+  var time: Int64
+  var user: User?
+  var code: String?
+  var aadsts: Int?
+  var message: String?
+}
+
+extension SignInAnswer {
+  /// Status and body, and Retry-After where waiting helps.
+  func response() -> Response {
+    var body = SignInBody(verdict: "", reference: reference.text, time: time.milliseconds)
+    var fields = HTTPFields()
+    switch verdict {
+    case .accepted(let person):
+      body.verdict = "accepted"
+      body.method = method?.rawValue
+      body.realm = realm?.text
+      body.user = SignInBody.User(
+        immutableId: person.immutableID, userPrincipalName: person.userPrincipalName, objectId: person.object.id.description,
+        attributes: person.attributes, groups: person.groups, passwordExpires: person.passwordExpires?.milliseconds)
+      return jsonResponse(body, status: .ok, headers: fields)
+    case .refused(let refusal):
+      // Realm and method would tell names with a realm from names without one: a refusal carries neither.
+      let code = refusal.reason.outerCode
+      body.verdict = "refused"
+      body.code = code.rawValue
+      body.aadsts = code.aadsts
+      body.message = code.message
+      if let retryAfter { fields[.retryAfter] = "\(max(1, retryAfter.components.seconds))" }
+      return jsonResponse(body, status: .ok, headers: fields)
+    case .unknown(let cause):
+      body.verdict = "unknown"
+      body.code = "could_not_find_out"
+      body.aadsts = cause.aadsts
+      body.message = "Whether the password is right could not be found out. Try again."
+      // Spread, so that many who were turned away together do not come back together.
+      fields[.retryAfter] = "\(Int.random(in: 1...5))"
+      return jsonResponse(body, status: .serviceUnavailable, headers: fields)
+    }
+  }
+}
+
+extension OuterCode {
+  /// A text that may be shown to the person.
+  var message: String {
+    switch self {
+    case .invalidCredentials: "The user name or password is incorrect."
+    case .accountDisabled: "This account is disabled. Ask your administrator."
+    case .accountExpired: "This account has expired. Ask your administrator."
+    case .passwordExpired: "Your password has expired. Change it and sign in again."
+    case .passwordChangeRequired: "You must change your password before you can sign in."
+    case .notAllowedNow: "You may not sign in at this time."
+    case .notAllowedHere: "You may not sign in from here."
+    case .accountRestricted: "A restriction of this account does not allow the sign-in. Ask your administrator."
+    case .temporarilyLocked: "Too many failed sign-ins. Wait a while and try again."
+    }
+  }
+}
+
+extension UnknownCause {
+  /// Entra's pass-through error number for it (protocols.md 3.2).
+  var aadsts: Int {
+    switch self {
+    case .noAgent, .agentLost, .overloaded: 80001
+    case .deadlineExceeded: 80002
+    case .agentAnswerInvalid, .unsupportedByAgent: 80003
+    case .sealingBroken: 80010
+    case .noDirectoryServer, .directoryUnreachable, .directoryBusy, .directoryError, .directoryTLS, .directoryChannelBinding, .directoryUnproven,
+      .serviceCredentialRefused, .tooManyGroups:
+      80007
+    case .storeUnavailable, .internalError: 80005
+    }
+  }
+}
+
+/// An answer with a JSON body that no cache keeps.
+func jsonResponse(_ body: some Encodable, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> Response {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+  var fields = headers
+  fields[.contentType] = "application/json"
+  fields[.cacheControl] = "no-store"
+  fields[values: HTTPField.Name("X-Content-Type-Options") ?? .contentType] = ["nosniff"]
+  guard let data = try? encoder.encode(body) else { return Response(status: .internalServerError) }
+  return Response(status: status, headers: fields, body: .init(byteBuffer: ByteBuffer(bytes: data)))
+}

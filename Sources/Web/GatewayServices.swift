@@ -1,0 +1,75 @@
+import Bytes
+import Identity
+import PassThrough
+import SignIn
+
+/// The rooms, ports and settings that routes need; filled in by the house's assembly.
+package struct GatewayServices: Sendable {
+  package var signIn: SignInService
+  package var desk: FrontEndDesk
+  package var frontEnds: any FrontEndStore
+  package var realms: RealmDirectory
+  package var realmStore: any RealmStore
+  package var lockouts: any LockoutStore
+  package var lockoutPolicy: LockoutPolicy
+  package var audit: any AuditLog
+  package var hub: AgentHub
+  package var registry: AgentRegistry
+  package var enrolment: AgentEnrolment
+  package var authority: AgentAuthority
+  package var alarms: [any AlarmSource]
+  /// The URLs of all gateway nodes for agents.
+  package var nodes: [String]
+  package var nodeName: String
+  /// The longest a sign-in may take.
+  package var deadline: Duration
+  package var started: Instant
+  package var now: @Sendable () -> Instant
+  package var obstacles: @Sendable () async -> [String]
+  package var metrics: @Sendable () -> String
+  /// The user ids that may use the admin socket, and in which role.
+  package var adminRoles: AdminRoles
+
+  package init(
+    signIn: SignInService, desk: FrontEndDesk, frontEnds: any FrontEndStore, realms: RealmDirectory, realmStore: any RealmStore,
+    lockouts: any LockoutStore, lockoutPolicy: LockoutPolicy, audit: any AuditLog, hub: AgentHub, registry: AgentRegistry,
+    enrolment: AgentEnrolment, authority: AgentAuthority, alarms: [any AlarmSource], nodes: [String], nodeName: String, deadline: Duration,
+    started: Instant, now: @escaping @Sendable () -> Instant, obstacles: @escaping @Sendable () async -> [String],
+    metrics: @escaping @Sendable () -> String, adminRoles: AdminRoles
+  ) {
+    self.signIn = signIn
+    self.desk = desk
+    self.frontEnds = frontEnds
+    self.realms = realms
+    self.realmStore = realmStore
+    self.lockouts = lockouts
+    self.lockoutPolicy = lockoutPolicy
+    self.audit = audit
+    self.hub = hub
+    self.registry = registry
+    self.enrolment = enrolment
+    self.authority = authority
+    self.alarms = alarms
+    self.nodes = nodes
+    self.nodeName = nodeName
+    self.deadline = deadline
+    self.started = started
+    self.now = now
+    self.obstacles = obstacles
+    self.metrics = metrics
+    self.adminRoles = adminRoles
+  }
+}
+
+/// Who may do what over the admin socket.
+package struct AdminRoles: Sendable {
+  /// The user that the gateway runs as, and root: everything.
+  package var administrators: Set<UInt32>
+  /// May look, but not change.
+  package var auditors: Set<UInt32>
+
+  package init(administrators: Set<UInt32>, auditors: Set<UInt32> = []) {
+    self.administrators = administrators
+    self.auditors = auditors
+  }
+}

@@ -1,0 +1,127 @@
+import Bytes
+import Hummingbird
+import HummingbirdCore
+import Identity
+import Logging
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+
+/// One listener as a service: runs until it is told to stop, and then finishes every request whose head it has read.
+package struct Listener: Service {
+  private let application: any ApplicationProtocol
+
+  package func run() async throws { try await application.run() }
+
+  init(
+    name: String, address: BindAddress, router: Router<GatewayRequestContext>, settings: ListenerSettings, logger: Logger,
+    onRunning: @escaping @Sendable () async -> Void = {}
+  ) {
+    var logger = logger
+    logger[metadataKey: "listener"] = "\(name)"
+    application = Application(
+      responder: router.buildResponder(),
+      server: HTTPServerBuilder { responder in ListenerChannel(responder: responder, settings: settings) },
+      configuration: ApplicationConfiguration(address: address, serverName: nil, backlog: 1024, reuseAddress: true),
+      onServerRunning: { _ in await onRunning() },
+      eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton), logger: logger)
+  }
+}
+
+/// Everything that the listeners hand requests to, and how they are set up. The house fills it in; `listeners` makes the services.
+package struct GatewayWeb: Sendable {
+  package struct PublicListener: Sendable {
+    package var host: String
+    package var port: Int
+    package var identity: TLSIdentity
+    package var proxyProtocol: Bool
+    package var trustedProxies: [AddressRange]
+    package init(host: String, port: Int, identity: TLSIdentity, proxyProtocol: Bool, trustedProxies: [AddressRange]) {
+      self.host = host
+      self.port = port
+      self.identity = identity
+      self.proxyProtocol = proxyProtocol
+      self.trustedProxies = trustedProxies
+    }
+  }
+
+  private let services: GatewayServices
+  private let limits: ListenerLimits
+  private let drain: DrainSignal
+  private let logger: Logger
+
+  package init(services: GatewayServices, limits: ListenerLimits, drain: DrainSignal, logger: Logger) {
+    self.services = services
+    self.limits = limits
+    self.drain = drain
+    self.logger = logger
+  }
+
+  /// Browsers, API-key front-ends, enrolment; no client certificate.
+  package func publicListener(_ configuration: PublicListener) -> Listener {
+    var settings = ListenerSettings(limits: limits, drain: drain)
+    settings.identity = configuration.identity
+    settings.proxyProtocol = configuration.proxyProtocol
+    settings.trustedProxies = configuration.trustedProxies
+    let router = makeRouter()
+    signInRoutes.add(to: router)
+    RealmDiscoveryRoutes(realms: services.realms).add(to: router)
+    agentRoutes(proxies: configuration.trustedProxies).addPublic(to: router)
+    return Listener(
+      name: "public", address: .hostname(configuration.host, port: configuration.port), router: router, settings: settings, logger: logger)
+  }
+
+  /// Agents, and front-ends with a certificate.
+  package func mutualTLSListener(host: String, port: Int, identity: TLSIdentity) -> Listener {
+    // Agents keep several long polls open and many may sit behind one address.
+    var limits = limits
+    limits.connectionsPerAddress = max(limits.connectionsPerAddress, 4096)
+    var settings = ListenerSettings(limits: limits, drain: drain)
+    settings.identity = identity
+    let services = services
+    settings.acceptsClientCertificate = { der in
+      services.registry.knows(der: der) || services.desk.frontEnd(certificateDER: der) != nil
+    }
+    let router = makeRouter()
+    signInRoutes.add(to: router)
+    agentRoutes(proxies: []).addMutual(to: router)
+    return Listener(name: "mutual-tls", address: .hostname(host, port: port), router: router, settings: settings, logger: logger)
+  }
+
+  /// Health and metrics, plain HTTP.
+  package func operationsListener(host: String, port: Int) -> Listener {
+    let router = makeRouter()
+    OperationsRoutes(drain: drain, obstacles: services.obstacles, metrics: services.metrics).add(to: router)
+    return Listener(
+      name: "operations", address: .hostname(host, port: port), router: router, settings: ListenerSettings(limits: limits, drain: drain),
+      logger: logger)
+  }
+
+  /// The admin API on a Unix socket; who is at the other end decides what they may do.
+  ///
+  /// - Parameter onRunning: called once the socket exists; the house narrows its mode there.
+  package func adminListener(socketPath: String, onRunning: @escaping @Sendable () async -> Void) -> Listener {
+    var settings = ListenerSettings(limits: limits, drain: drain)
+    settings.isUnixSocket = true
+    let router = makeRouter()
+    AdminRoutes(services: services).add(to: router)
+    return Listener(
+      name: "admin", address: .unixDomainSocket(path: socketPath), router: router, settings: settings, logger: logger, onRunning: onRunning)
+  }
+
+  private var signInRoutes: SignInRoutes {
+    SignInRoutes(service: services.signIn, desk: services.desk, limits: limits, deadline: services.deadline, now: services.now)
+  }
+
+  private func agentRoutes(proxies: [AddressRange]) -> AgentRoutes {
+    AgentRoutes(
+      hub: services.hub, registry: services.registry, enrolment: services.enrolment, authority: services.authority, nodes: services.nodes,
+      proxies: proxies, now: services.now)
+  }
+
+  private func makeRouter() -> Router<GatewayRequestContext> {
+    let router = Router(context: GatewayRequestContext.self)
+    router.addMiddleware { FaultTranslation<GatewayRequestContext>() }
+    return router
+  }
+}
