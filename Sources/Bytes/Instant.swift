@@ -49,7 +49,8 @@ package struct Instant: Hashable, Comparable, Sendable, Codable, CustomStringCon
     func two(_ value: Int64) -> String { value < 10 ? "0\(value)" : "\(value)" }
     func three(_ value: Int64) -> String { value < 10 ? "00\(value)" : value < 100 ? "0\(value)" : "\(value)" }
     let fourYear = year >= 0 && year < 10_000 ? String(repeating: "0", count: 4 - "\(year)".count) + "\(year)" : "\(year)"
-    return "\(fourYear)-\(two(month))-\(two(day))T\(two(seconds / 3600)):\(two(seconds / 60 % 60)):\(two(seconds % 60)).\(three(dayMilliseconds % 1000))Z"
+    let date = "\(fourYear)-\(two(month))-\(two(day))"
+    return "\(date)T\(two(seconds / 3600)):\(two(seconds / 60 % 60)):\(two(seconds % 60)).\(three(dayMilliseconds % 1000))Z"
   }
 
   /// The proleptic Gregorian date of a day number counted from 1970-01-01.

@@ -44,6 +44,11 @@ package struct LockoutState: Sendable, Equatable, Codable {
   package struct Reservation: Sendable, Equatable, Codable {
     package var id: Identifier
     package var expires: Instant
+
+    package init(id: Identifier, expires: Instant) {
+      self.id = id
+      self.expires = expires
+    }
   }
 
   package init() {}
@@ -68,6 +73,25 @@ package struct LockoutReservation: Sendable, Equatable {
   package init(id: Identifier, name: LockoutName) {
     self.id = id
     self.name = name
+  }
+}
+
+/// How a person stood when a try was settled, before its outcome was counted.
+///
+/// A try that was let through under a spelling nobody had seen before may turn out to mean somebody who is locked or blocked. Then the answer
+/// is "locked" or "blocked", whatever the directory said: else every new spelling would be one more guess, told right from wrong.
+package enum LockoutStanding: Sendable, Equatable {
+  case free
+  case locked(until: Instant)
+  case blocked
+
+  /// The refusal that takes the place of the directory's verdict; nil where that verdict stands.
+  package var refusal: RefusalReason? {
+    switch self {
+    case .free: nil
+    case .locked: .lockedOut
+    case .blocked: .blockedByAdministrator
+    }
   }
 }
 
@@ -114,10 +138,20 @@ package enum Lockout {
     return .admitted(LockoutReservation(id: id, name: name))
   }
 
-  /// Ends the try `id` with its outcome. An id that is no longer held settles all the same.
-  package static func settle(_ state: inout LockoutState, id: Identifier, outcome: LockoutOutcome, policy: LockoutPolicy, now: Instant) {
+  /// Ends the try `id` with its outcome and tells how the person stood before it. An id that is no longer held settles all the same.
+  ///
+  /// Who stands locked or blocked is changed neither by a success (a guess made during the lock would lift it) nor by a failure (tries that
+  /// were under way when the lock fell would each double it).
+  package static func settle(
+    _ state: inout LockoutState, id: Identifier, outcome: LockoutOutcome, policy: LockoutPolicy, now: Instant
+  ) -> LockoutStanding {
     refresh(&state, policy: policy, now: now)
     state.reservations.removeAll { $0.id == id }
+    let standing = standing(of: state, now: now)
+    guard standing == .free else {
+      if outcome == .failed { state.lastFailure = now }
+      return standing
+    }
     switch outcome {
     case .undecided: break
     case .succeeded:
@@ -128,15 +162,37 @@ package enum Lockout {
     case .failed:
       state.failures += 1
       state.lastFailure = now
-      guard state.locks > 0 || state.failures >= policy.threshold else { return }
-      state.lockedUntil = now.adding(lockLength(afterLocks: state.locks, policy: policy))
-      state.locks = min(state.locks + 1, 62)
-      state.failures = 0
+      if state.locks > 0 || state.failures >= policy.threshold { lock(&state, policy: policy, now: now) }
+    }
+    return standing
+  }
+
+  /// Whether the person is locked or blocked at `now`.
+  package static func standing(of state: LockoutState, now: Instant) -> LockoutStanding {
+    if state.blocked { return .blocked }
+    if let until = state.lockedUntil, until > now { return .locked(until: until) }
+    return .free
+  }
+
+  /// The events of a try as they have to be written when the person turned out to stand so: a sign-in that the lock refuses is told as refused.
+  /// A try that nobody could decide stays undecided.
+  package static func events(_ events: [AuditEvent], standing: LockoutStanding, outcome: LockoutOutcome) -> [AuditEvent] {
+    guard let refusal = standing.refusal, outcome != .undecided else { return events }
+    return events.map { event in
+      guard event.kind == .signIn else { return event }
+      var refused = event
+      refused.outcome = "refused:\(refusal.rawValue)"
+      refused.trace.append(
+        TraceNote(.lockout, "the name turned out to mean somebody who is \(refusal == .lockedOut ? "locked" : "blocked"): refused"))
+      return refused
     }
   }
 
   /// Joins what was counted under a name with what was counted under the object that the name turned out to mean.
   package static func merge(_ name: LockoutState, into object: inout LockoutState, policy: LockoutPolicy, now: Instant) {
+    var name = name
+    refresh(&name, policy: policy, now: now)
+    refresh(&object, policy: policy, now: now)
     object.failures = min(object.failures + name.failures, policy.threshold)
     object.lastFailure = [object.lastFailure, name.lastFailure].compactMap { $0 }.max()
     object.locks = max(object.locks, name.locks)
@@ -144,11 +200,7 @@ package enum Lockout {
     object.blocked = object.blocked || name.blocked
     let held = Set(object.reservations.map(\.id))
     object.reservations += name.reservations.filter { !held.contains($0.id) }
-    if object.failures >= policy.threshold, object.lockedUntil == nil {
-      object.lockedUntil = now.adding(lockLength(afterLocks: object.locks, policy: policy))
-      object.locks = min(object.locks + 1, 62)
-      object.failures = 0
-    }
+    if object.failures >= policy.threshold, object.lockedUntil == nil { lock(&object, policy: policy, now: now) }
   }
 
   /// Forgets failures and lock; reservations and the administrator's block stay.
@@ -160,11 +212,18 @@ package enum Lockout {
   }
 
   /// Drops what time has made void: expired reservations, failures older than the window, the memory of locks after a quiet window.
+  ///
+  /// A clock that was set back leaves times in the future behind; they are drawn in to what a fresh event would have written, so that nobody
+  /// stays locked until a date that was never meant.
   package static func refresh(_ state: inout LockoutState, policy: LockoutPolicy, now: Instant) {
     state.reservations.removeAll { $0.expires <= now }
-    if let until = state.lockedUntil, until <= now { state.lockedUntil = nil }
-    guard state.lockedUntil == nil else { return }
-    guard let last = state.lastFailure else { return }
+    let latestExpiry = now.adding(policy.reservationLife)
+    for index in state.reservations.indices where state.reservations[index].expires > latestExpiry {
+      state.reservations[index].expires = latestExpiry
+    }
+    if let until = state.lockedUntil { state.lockedUntil = until <= now ? nil : min(until, now.adding(policy.longestLock)) }
+    if let last = state.lastFailure, last > now { state.lastFailure = now }
+    guard state.lockedUntil == nil, let last = state.lastFailure else { return }
     if now.since(last) > policy.window { state.failures = 0 }
     // Locks are remembered longer than failures: the quiet time that forgets them begins when the longest lock would have ended.
     if now.since(last) > policy.window + policy.longestLock {
@@ -173,8 +232,34 @@ package enum Lockout {
     }
   }
 
-  private static func lockLength(afterLocks locks: Int, policy: LockoutPolicy) -> Duration {
-    // 2^20 minutes is two years: no policy needs more doublings.
-    min(policy.longestLock, policy.firstLock * (1 << min(locks, 20)))
+  private static func lock(_ state: inout LockoutState, policy: LockoutPolicy, now: Instant) {
+    state.lockedUntil = now.adding(policy.lockLength(afterLocks: state.locks))
+    state.locks = min(state.locks + 1, 62)
+    state.failures = 0
+  }
+}
+
+extension LockoutPolicy {
+  /// How long a lock lasts that follows `locks` others.
+  package func lockLength(afterLocks locks: Int) -> Duration {
+    var length = firstLock
+    for _ in 0..<max(0, min(locks, 62)) where length < longestLock { length += length }
+    return min(longestLock, length)
+  }
+
+  /// The most wrong passwords that a directory can be shown for one person in any stretch of `span`, if none of them is right: the threshold
+  /// at once, then one after each lock, and all of it again after each quiet window. What a policy has to be compared with before
+  /// it is set: it must stay below the directory's own lockout threshold for the directory's own window.
+  package func mostFailures(within span: Duration) -> Int {
+    var failures = threshold
+    var locked = lockLength(afterLocks: 0)
+    var locks = 1
+    while locked <= span, failures < 10_000 {
+      failures += 1
+      locked += max(.milliseconds(1), lockLength(afterLocks: locks))
+      locks += 1
+    }
+    let rounds = span <= window ? 1 : min(1_000_000, 1 + span.wholeMilliseconds / max(1, window.wholeMilliseconds))
+    return failures * Int(clamping: rounds)
   }
 }

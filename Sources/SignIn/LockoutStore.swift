@@ -11,15 +11,18 @@ package protocol LockoutStore: Sendable {
   func admit(_ name: LockoutName, policy: LockoutPolicy, now: Instant) async throws -> LockoutAdmission
   /// Settles a reservation with its outcome, learns `object` for the name where it is given, and appends the audit events, in one
   /// transaction. A reservation that is no longer known (it had expired) settles as if it were. Durable when it returns.
+  ///
+  /// The answer tells how the person, as now known, stood before this outcome. Where it is not `.free` the caller must refuse with
+  /// `standing.refusal` whatever the directory said, and the sign-in events were written so (`Lockout.events(_:standing:outcome:)`).
   func settle(
     _ reservation: LockoutReservation, outcome: LockoutOutcome, object: Identifier?, policy: LockoutPolicy, now: Instant,
     audit: [AuditEvent]
-  ) async throws
+  ) async throws -> LockoutStanding
   /// The stored state for people to see; nil where nothing is known.
   func state(of name: LockoutName) async throws -> LockoutState?
-  /// Forgets failures and lock of the name and of its object. Reservations stay.
+  /// Forgets failures and lock of the name and of its object, whichever of its names is given. Reservations stay.
   func unlock(_ name: LockoutName, audit: [AuditEvent]) async throws
-  /// Sets or lifts the administrator's block on the name and on its object.
+  /// Sets or lifts the administrator's block on the name and on its object, under all names learned for it.
   func setBlocked(_ blocked: Bool, _ name: LockoutName, now: Instant, audit: [AuditEvent]) async throws
   /// Everybody who is locked or blocked at `now`, at most `limit`.
   func locked(now: Instant, limit: Int) async throws -> [LockedPerson]
