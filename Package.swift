@@ -79,7 +79,7 @@ let package = Package(
       name: "gatehouse",
       dependencies: [
         "Bytes", "Cryptography", "CertificateLifecycle", "Identity", "SignIn", "PassThrough", "ActiveDirectory", "AgentLink", "SQLiteStore",
-        "KeyStore", "Web", argumentParser, yams, lifecycle, httpClient, logging, nioCore, x509,
+        "KeyStore", "Web", argumentParser, yams, lifecycle, httpClient, logging, nioCore, x509, asn1,
       ]),
     .target(
       name: "GatehouseTesting",
@@ -93,7 +93,8 @@ let package = Package(
     .testTarget(name: "SQLiteStoreTests", dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting"]),
     .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix]),
     .testTarget(name: "WebTests", dependencies: ["Web", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix]),
-    .testTarget(name: "GatehouseTests", dependencies: ["gatehouse", "Identity", "SignIn", "PassThrough", "Bytes"]),
+    .testTarget(
+      name: "GatehouseTests", dependencies: ["gatehouse", "Identity", "SignIn", "PassThrough", "Bytes", crypto, x509, asn1, logging]),
     .testTarget(name: "ArchitectureTests"),
     .testTarget(
       name: "EndToEndTests",

@@ -1,0 +1,81 @@
+import Bytes
+import Logging
+import SignIn
+
+/// What one gateway node needs to start; everything shared (realms, front-ends, agents) lives in the store.
+///
+/// Made from a `RawConfiguration` only, with every problem reported at once (design.md law 14). `deploy/config/gateway.yaml` explains each key.
+struct GatewayConfiguration: Sendable, Equatable {
+  /// The name of this node: its audit chain and its log lines bear it.
+  var node: String
+  /// Where people and front-ends reach the public listener.
+  var publicURL: HTTPSURL
+  /// Absolute paths, all of them; relative ones in the file count from the file's own folder.
+  var dataDirectory: String
+  var storeFile: String
+  var masterKeyFile: String
+  var adminSocket: String
+  var publicListener: PublicListenerConfiguration
+  var mutualTLSListener: MutualTLSListenerConfiguration
+  var operationsAddress: ListenAddress
+  var limits: LimitsConfiguration
+  /// How long a sign-in may take in all before the answer is "could not find out".
+  var signInDeadline: Duration
+  var lockout: LockoutPolicy
+  /// Free bytes on the audit's disk below which an alarm stands and sign-ins are no longer answered.
+  var auditDiskReserve: Int
+  var log: LogConfiguration
+  /// How long SIGTERM lets work under way finish.
+  var shutdownGrace: Duration
+}
+
+/// The listener for browsers and API-key front-ends, and for enrolment.
+struct PublicListenerConfiguration: Sendable, Equatable {
+  var address: ListenAddress
+  /// PEM files: the chain, leaf first, and the leaf's key.
+  var certificateFile: String
+  var keyFile: String
+  /// Whether every connection begins with a PROXY protocol header (v1 or v2).
+  var proxyProtocol: Bool
+  /// The only addresses from which PROXY protocol and X-Forwarded-For are believed.
+  var trustedProxies: [AddressRange]
+  var minimumTLS: TLSVersion
+}
+
+/// The listener for agents and certificate front-ends; its own certificate comes from the gateway's agent CA.
+struct MutualTLSListenerConfiguration: Sendable, Equatable {
+  var address: ListenAddress
+  /// The DNS names and IP addresses that its certificate bears; at least one.
+  var names: [String]
+  /// What agents are told to connect to.
+  var url: HTTPSURL
+}
+
+/// Bounds that hold before anything is believed of a request.
+struct LimitsConfiguration: Sendable, Equatable {
+  var headerBlock: Int
+  var body: Int
+  /// For a whole request, head and body; a slow client does not restart it with every byte.
+  var readTimeout: Duration
+  /// Between two requests on one connection.
+  var idleTimeout: Duration
+  var connections: Int
+  var connectionsPerAddress: Int
+}
+
+/// TLS versions that may be the least accepted one.
+enum TLSVersion: String, Sendable, CaseIterable {
+  case tls12 = "1.2"
+  case tls13 = "1.3"
+}
+
+/// What is logged, and how.
+struct LogConfiguration: Sendable, Equatable {
+  var level: Logger.Level
+  var format: LogFormat
+}
+
+/// The shape of a log line.
+enum LogFormat: String, Sendable, CaseIterable {
+  case json, text
+}

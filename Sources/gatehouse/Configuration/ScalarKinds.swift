@@ -1,0 +1,132 @@
+import Bytes
+import Identity
+import Logging
+
+// The kinds of values that configuration files know. Each says what it wants in words that complete "It must be …".
+
+extension ScalarKind where Value == String {
+  /// Any text of 1…1,024 bytes.
+  static var text: ScalarKind { ScalarKind(expects: "a text of 1 to 1024 bytes") { (1...1024).contains($0.utf8.count) ? $0 : nil } }
+
+  /// The name of a node or an agent.
+  static var name: ScalarKind {
+    ScalarKind(expects: "a name of 1 to 64 letters, digits, `.`, `_` and `-`") { text in
+      let isGood = text.utf8.allSatisfy {
+        (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || [0x2d, 0x2e, 0x5f].contains($0)
+      }
+      return isGood && (1...64).contains(text.utf8.count) ? text : nil
+    }
+  }
+
+  /// A path; a relative one counts from `directory`.
+  static func path(from directory: String) -> ScalarKind {
+    ScalarKind(expects: "a path without control characters") { text in
+      guard (1...4096).contains(text.utf8.count), text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else { return nil }
+      return text.utf8.first == UInt8(ascii: "/") ? text : directory + "/" + text
+    }
+  }
+
+  /// A DNS name.
+  static var dnsName: ScalarKind {
+    ScalarKind(expects: "a DNS name such as `contoso.com`") { isDNSName($0) ? asciiLowercased($0) : nil }
+  }
+
+  /// A DNS name or an IP address.
+  static var host: ScalarKind {
+    ScalarKind(expects: "a DNS name or an IP address, without port") { isIPAddress($0) || isDNSName($0) ? asciiLowercased($0) : nil }
+  }
+
+  /// A distinguished name, roughly: the directory has the last word.
+  static var distinguishedName: ScalarKind {
+    ScalarKind(expects: "a distinguished name such as `DC=contoso,DC=com`") { text in
+      guard (3...1024).contains(text.utf8.count), let equals = text.utf8.firstIndex(of: UInt8(ascii: "=")) else { return nil }
+      return equals > text.utf8.startIndex && text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) ? text : nil
+    }
+  }
+
+  /// An attribute's name (RFC 4512 §2.5).
+  static var attribute: ScalarKind {
+    ScalarKind(expects: "the name of an LDAP attribute such as `userPrincipalName`") {
+      AttributeRequest(attributes: [$0]).firstInvalidName == nil ? $0 : nil
+    }
+  }
+
+  /// A NetBIOS domain name.
+  static var netBIOSName: ScalarKind {
+    ScalarKind(expects: "a NetBIOS domain name of 1 to 15 letters, digits and `-`, such as `CONTOSO`") { text in
+      let isGood = text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x7a).contains($0 | 0x20) || $0 == 0x2d || $0 == 0x5f }
+      return isGood && (1...15).contains(text.utf8.count) ? text : nil
+    }
+  }
+}
+
+extension ScalarKind where Value == Bool {
+  static var bool: ScalarKind { ScalarKind(expects: "`true` or `false`") { $0 == "true" ? true : $0 == "false" ? false : nil } }
+}
+
+extension ScalarKind where Value == Int {
+  /// A whole number.
+  static func integer(_ range: ClosedRange<Int>) -> ScalarKind {
+    ScalarKind(expects: "a whole number from \(range.lowerBound) to \(range.upperBound)") { text in
+      decimal(text).flatMap { range.contains($0) ? $0 : nil }
+    }
+  }
+
+  /// A number of bytes.
+  static func bytes(_ range: ClosedRange<Int>) -> ScalarKind {
+    let (least, most) = (describe(byteCount: range.lowerBound), describe(byteCount: range.upperBound))
+    return ScalarKind(expects: "a number of bytes with its unit (B, kB, MB, GB) from \(least) to \(most)") { text in
+      parseByteCount(text).flatMap { range.contains($0) ? $0 : nil }
+    }
+  }
+}
+
+extension ScalarKind where Value == Duration {
+  /// A length of time.
+  static func duration(_ range: ClosedRange<Duration>) -> ScalarKind {
+    let (least, most) = (describe(range.lowerBound), describe(range.upperBound))
+    return ScalarKind(expects: "a length of time with its unit (ms, s, m, h, d) from \(least) to \(most)") { text in
+      parseDuration(text).flatMap { range.contains($0) ? $0 : nil }
+    }
+  }
+}
+
+extension ScalarKind where Value == ListenAddress {
+  static var listenAddress: ScalarKind { ScalarKind(expects: "an IP address and a port, `0.0.0.0:8443` or `[::]:8443`") { ListenAddress($0) } }
+}
+
+extension ScalarKind where Value == ServerAddress {
+  static var server: ScalarKind { ScalarKind(expects: "a server, `dc1.contoso.com` or `dc1.contoso.com:636`") { ServerAddress($0) } }
+}
+
+extension ScalarKind where Value == HTTPSURL {
+  static var httpsURL: ScalarKind {
+    ScalarKind(expects: "an https address without user, path and query, such as `https://sign-in.contoso.com`") { HTTPSURL($0) }
+  }
+}
+
+extension ScalarKind where Value == HTTPProxy {
+  static var proxy: ScalarKind { ScalarKind(expects: "`http://host:port`, without user and path") { HTTPProxy($0) } }
+}
+
+extension ScalarKind where Value == AddressRange {
+  static var addressRange: ScalarKind {
+    ScalarKind(expects: "an IP address or a block of them such as `10.0.0.0/8`, with no bit set behind the prefix") { AddressRange($0) }
+  }
+}
+
+extension ScalarKind where Value == RealmName {
+  static var realm: ScalarKind {
+    ScalarKind(expects: "the name of a realm: 1 to 63 letters, digits, `.` and `-`, such as `contoso.com`") { RealmName($0) }
+  }
+}
+
+extension ScalarKind where Value: RawRepresentable & CaseIterable, Value.RawValue == String {
+  /// One of a closed set of words, spelled exactly.
+  static var choice: ScalarKind {
+    let words = Value.allCases.map { "`\($0.rawValue)`" }
+    return ScalarKind(expects: words.dropLast().joined(separator: ", ") + " or " + words.suffix(1).joined()) { text in
+      Value.allCases.first { $0.rawValue.utf8.elementsEqual(text.utf8) }
+    }
+  }
+}

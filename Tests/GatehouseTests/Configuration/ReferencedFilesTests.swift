@@ -1,0 +1,102 @@
+import Bytes
+import Crypto
+import Foundation
+import Testing
+import SwiftASN1
+import X509
+
+@testable import gatehouse
+
+@Suite("The files that a configuration names")
+struct ReferencedFilesTests {
+  let folder: URL
+  static let now = Instant(milliseconds: 1_800_000_000_000)
+
+  init() throws {
+    folder = FileManager.default.temporaryDirectory.appendingPathComponent("gatehouse-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+  }
+
+  private func write(_ name: String, _ text: String, mode: Int = 0o600) throws {
+    let path = folder.appendingPathComponent(name).path
+    try #require(FileManager.default.createFile(atPath: path, contents: Data(text.utf8)))
+    try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+  }
+
+  private func pair(validFor days: Double = 90) throws -> (certificate: String, key: String) {
+    let key = P256.Signing.PrivateKey()
+    let name = try DistinguishedName { CommonName("test") }
+    let begin = Self.now.date.addingTimeInterval(-86_400)
+    let certificate = try Certificate(
+      version: .v3, serialNumber: .init(), publicKey: .init(key.publicKey), notValidBefore: begin,
+      notValidAfter: begin.addingTimeInterval(days * 86_400), issuer: name, subject: name, signatureAlgorithm: .ecdsaWithSHA256,
+      extensions: try Certificate.Extensions {}, issuerPrivateKey: .init(key))
+    return (try certificate.serializeAsPEM().pemString, key.pemRepresentation)
+  }
+
+  private func gatewayProblems() throws -> [String] {
+    let text =
+      Samples.gateway.replacing("certificate: public.pem", with: "certificate: \(folder.path)/public.pem")
+      .replacing("key: public.key", with: "key: \(folder.path)/public.key") + "dataDirectory: \(folder.path)/data\n"
+    return try Samples.readGateway(text).problemsOfFiles(now: Self.now).map { $0.description.replacing(folder.path, with: "…") }
+  }
+
+  private func agentProblems() throws -> [String] {
+    let text =
+      Samples.agent.replacing("service-password", with: "\(folder.path)/password")
+      + "    caFile: \(folder.path)/ca.pem\ndataDirectory: \(folder.path)\n"
+    return try Samples.readAgent(text).problemsOfFiles(now: Self.now).map { $0.description.replacing(folder.path, with: "…") }
+  }
+
+  @Test("are fine when certificate and key belong together")
+  func good() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (certificate, key) = try pair()
+    try write("public.pem", certificate)
+    try write("public.key", key)
+    #expect(try gatewayProblems().isEmpty)
+    try write("ca.pem", certificate)
+    try write("password", "s3cret\n")
+    #expect(try agentProblems().isEmpty)
+  }
+
+  @Test("are told when they are missing")
+  func missing() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    #expect(
+      try gatewayProblems() == [
+        "listeners.public.certificate: …/public.pem cannot be found: No such file or directory. Put the file there or correct the path.",
+        "listeners.public.key: …/public.key cannot be found: No such file or directory. Put the file there or correct the path.",
+      ])
+  }
+
+  @Test("are told when the key belongs to another certificate, is open to others, or the certificate has expired")
+  func wrong() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try write("public.pem", try pair(validFor: 1).certificate)
+    try write("public.key", try pair().key, mode: 0o644)
+    #expect(
+      try gatewayProblems() == [
+        "listeners.public.certificate: The certificate in …/public.pem expired on 2027-01-15T08:00:00.000Z. Put a new certificate there; a reload takes it up.",
+        "listeners.public.key: Others may read or change …/public.key (mode 0644). chmod 0600 …/public.key.",
+        "listeners.public.key: …/public.key is not the key of the certificate …/public.pem. Name the pair that belongs together; in the certificate's file the leaf stands first.",
+      ])
+  }
+
+  @Test("are told when they hold something else, never what they hold")
+  func garbage() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try write("public.pem", "hunter2")
+    try write("public.key", "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n")
+    let problems = try gatewayProblems()
+    #expect(problems.count == 2)
+    #expect(problems.allSatisfy { !$0.contains("hunter2") })
+    try write("ca.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    try write("password", "\nhunter2\n")
+    #expect(
+      try agentProblems() == [
+        "realms[0].caFile: …/ca.pem holds no PEM certificate that can be read. Export the directory's CA certificate as PEM (Base-64) and name that file.",
+        "realms[0].service.passwordFile: The first line of …/password is no password. Write the service account's password as its first and only line.",
+      ])
+  }
+}
