@@ -17,6 +17,7 @@ let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let httpClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
@@ -64,7 +65,7 @@ let package = Package(
       dependencies: ["Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", "CLDAP", nioCore, nioPosix, x509, logging, metrics, lifecycle]),
     .target(
       name: "AgentLink",
-      dependencies: ["Identity", "PassThrough", "Bytes", httpClient, nioCore, nioSSL, x509, logging, metrics, lifecycle]),
+      dependencies: ["Identity", "PassThrough", "Bytes", "Cryptography", httpClient, nioCore, nioHTTP1, nioSSL, crypto, logging, metrics, lifecycle]),
     .target(name: "SQLiteStore", dependencies: ["Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", grdb, logging]),
     .target(name: "KeyStore", dependencies: ["Identity", "Bytes", "Cryptography", crypto]),
     .target(
@@ -79,7 +80,7 @@ let package = Package(
       name: "gatehouse",
       dependencies: [
         "Bytes", "Cryptography", "CertificateLifecycle", "Identity", "SignIn", "PassThrough", "ActiveDirectory", "AgentLink", "SQLiteStore",
-        "KeyStore", "Web", argumentParser, yams, lifecycle, httpClient, logging, nioCore, x509, asn1,
+        "KeyStore", "Web", argumentParser, yams, lifecycle, httpClient, logging, metrics, nioCore, nioHTTP1, nioSSL, x509, asn1,
       ]),
     .target(
       name: "GatehouseTesting",

@@ -142,8 +142,24 @@ package final class AgentAuthority: Sendable {
     }
   }
 
-  /// The roots' places, for `status`.
-  package var places: [RingKey] { state.withLock { $0.ring.members.map(\.place) } }
+  /// The roots and where they stand, for people.
+  package var rootStates: [RootState] {
+    state.withLock { state in
+      state.ring.members.map {
+        RootState(
+          id: $0.place.id, state: $0.place.state.rawValue, prepared: $0.place.prepared, activated: $0.place.activated, ends: $0.place.notAfter)
+      }
+    }
+  }
+
+  /// One root of the CA: `prepared`, `active` or `retiring`.
+  package struct RootState: Sendable, Equatable {
+    package var id: String
+    package var state: String
+    package var prepared: Instant
+    package var activated: Instant?
+    package var ends: Instant
+  }
 
   /// Issues an agent's certificate (30 days) for the keys of a request. Throws `RequestUnusable`.
   package func issue(requestDER: [UInt8], agent: Identifier, name: String, now: Instant) throws -> AgentCertificate {

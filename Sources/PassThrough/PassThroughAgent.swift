@@ -38,6 +38,8 @@ package struct PassThroughAgent: Service {
   private let lanes: Int
   private let software: String
   private let now: @Sendable () -> Instant
+  /// Hears what the gateway tells with every heartbeat: its roots and nodes.
+  private let told: @Sendable (HeartbeatAnswer) -> Void
   private let logger: Logger
   private let outbox = VerdictOutbox()
 
@@ -46,7 +48,7 @@ package struct PassThroughAgent: Service {
 
   package init(
     connection: any GatewayConnection, validators: [RealmName: any PasswordValidator], alarms: [any AlarmSource], lanes: Int = 2,
-    software: String, now: @escaping @Sendable () -> Instant, logger: Logger
+    software: String, now: @escaping @Sendable () -> Instant, told: @escaping @Sendable (HeartbeatAnswer) -> Void, logger: Logger
   ) {
     self.connection = connection
     self.validators = validators
@@ -54,6 +56,7 @@ package struct PassThroughAgent: Service {
     self.lanes = lanes
     self.software = software
     self.now = now
+    self.told = told
     self.logger = logger
   }
 
@@ -179,9 +182,10 @@ package struct PassThroughAgent: Service {
   private func beat(draining: Bool) async throws {
     var standing: [Alarm] = []
     for source in alarms { standing += await source.alarms() }
-    _ = try await connection.heartbeat(
+    let answer = try await connection.heartbeat(
       Heartbeat(
         capabilities: [QuestionKind.validate.rawValue], software: software, clock: now(), alarms: standing, draining: draining))
+    told(answer)
   }
 }
 

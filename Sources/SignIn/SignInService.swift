@@ -130,7 +130,11 @@ package struct SignInService: Sendable {
     let time = now()
     let event = event(judgement.verdict, request, frontEnd, reference, realm: realm, trace, time: time)
     do {
-      try await lockouts.settle(reservation, outcome: outcome, object: object, policy: policy, now: time, audit: [event])
+      let standing = try await lockouts.settle(reservation, outcome: outcome, object: object, policy: policy, now: time, audit: [event])
+      // A spelling that turned out to mean somebody who is locked or blocked: the lock answers, whatever the directory said.
+      if let refusal = standing.refusal, outcome != .undecided {
+        return answer(.refused(Refusal(refusal)), reference, realm: realm, time: time)
+      }
     } catch {
       logger.error("a verdict could not be recorded and is withheld", metadata: ["reference": "\(reference)", "error": "\(error)"])
       return answer(.unknown(.storeUnavailable), reference, realm: realm)

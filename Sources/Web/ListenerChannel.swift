@@ -114,16 +114,16 @@ struct ListenerChannel: HTTPChannelHandler {
     let remote = channel.remoteAddress
     let facts = ConnectionFacts(socketAddress: remote)
     let address = remote?.ipAddress
-    let trustedProxy = address.map { settings.isTrustedProxy($0) } ?? false
+    let trustedProxy = address.map { self.settings.isTrustedProxy($0) } ?? false
     // A trusted proxy carries everybody's connections: its own count says nothing.
     let counted = trustedProxy ? nil : address
     guard gate.enter(counted) else { return channel.close().flatMapThrowing { throw ChannelError.alreadyClosed } }
     let gate = gate
+    let settings = settings
     channel.closeFuture.whenComplete { _ in
       gate.leave(counted)
       facts.close()
     }
-    let settings = settings
     return channel.eventLoop.makeCompletedFuture {
       if settings.proxyProtocol, trustedProxy {
         try channel.pipeline.syncOperations.addHandler(ProxyProtocolHandler(facts: facts))

@@ -5,7 +5,9 @@ import Identity
 import Logging
 import NIOCore
 import NIOPosix
+import PassThrough
 import ServiceLifecycle
+import SignIn
 
 /// One listener as a service: runs until it is told to stop, and then finishes every request whose head it has read.
 package struct Listener: Service {

@@ -1,0 +1,268 @@
+import Bytes
+import Cryptography
+import Foundation
+import Hummingbird
+import Identity
+import PassThrough
+import SignIn
+
+/// The admin API, `/admin/v1`: all that is shared is changed here, and nothing without its audit event.
+struct AdminRoutes: Sendable {
+  let services: GatewayServices
+
+  func add(to router: Router<GatewayRequestContext>) {
+    addStatus(to: router)
+    addRealms(to: router)
+    addFrontEnds(to: router)
+    addAgents(to: router)
+    AdminUserRoutes(services: services).add(to: router)
+    AdminAuditRoutes(services: services).add(to: router)
+  }
+
+  private func addStatus(to router: Router<GatewayRequestContext>) {
+    router.get("/admin/v1/status") { _, context in
+      _ = try services.adminRoles.actor(context, changing: false)
+      var alarms: [Alarm] = []
+      for source in services.alarms { alarms += await source.alarms() }
+      return jsonResponse(
+        StatusMessage(
+          node: services.nodeName, started: services.started, now: services.now(), realms: services.realms.realms.map(\.name.text),
+          agentsConnected: services.hub.sessions.count, agentsEnrolled: services.registry.agents.filter { $0.revoked == nil }.count,
+          questionsUnderWay: services.hub.pendingCount, auditChains: try await services.audit.chains(), alarms: alarms,
+          obstacles: await services.obstacles()))
+    }
+  }
+
+  private func addRealms(to router: Router<GatewayRequestContext>) {
+    router.get("/admin/v1/realms") { _, context in
+      _ = try services.adminRoles.actor(context, changing: false)
+      return jsonResponse(
+        services.realms.realms.map {
+          RealmMessage(
+            name: $0.name.text, suffixes: $0.suffixes, isDefault: $0.isDefault, method: $0.method.rawValue, displayName: $0.displayName)
+        })
+    }
+    router.post("/admin/v1/realms") { request, context in
+      let actor = try services.adminRoles.actor(context, changing: true)
+      let message: RealmMessage = try await decodeAdmin(request)
+      let name = try realmName(message.name)
+      let suffixes = try message.suffixes.map { text -> String in
+        guard let suffix = RealmName(text) else {
+          throw RequestFault.malformed("\"\(text.prefix(64))\" is no UPN suffix or NetBIOS name. Give it without the @, for instance contoso.com.")
+        }
+        return suffix.text
+      }
+      guard !suffixes.isEmpty || message.isDefault else {
+        throw RequestFault.malformed("Give the realm a suffix (--suffix contoso.com) or make it the default (--default): no name would lead to it.")
+      }
+      let realm = Realm(name: name, suffixes: suffixes, isDefault: message.isDefault, displayName: message.displayName)
+      let event = AuditEvent(
+        time: services.now(), kind: .realmAdded, actor: actor, realm: name, subject: name.text, outcome: "done",
+        details: ["suffixes": suffixes.joined(separator: " "), "default": "\(message.isDefault)"])
+      try await services.realmStore.add(realm, audit: [event])
+      try await services.realms.refresh()
+      return jsonResponse(Done(done: true, message: "Realm \(name) was added."), status: .created)
+    }
+    router.delete("/admin/v1/realms/:name") { _, context in
+      let actor = try services.adminRoles.actor(context, changing: true)
+      let name = try realmName(try context.parameters.require("name"))
+      let event = AuditEvent(time: services.now(), kind: .realmRemoved, actor: actor, realm: name, subject: name.text, outcome: "done")
+      try await services.realmStore.remove(realm: name, audit: [event])
+      try await services.realms.refresh()
+      return jsonResponse(Done(done: true, message: "Realm \(name) was removed."))
+    }
+  }
+
+  private func addFrontEnds(to router: Router<GatewayRequestContext>) {
+    router.get("/admin/v1/front-ends") { _, context in
+      _ = try services.adminRoles.actor(context, changing: false)
+      return jsonResponse(try await services.frontEnds.frontEnds().map(message))
+    }
+    router.post("/admin/v1/front-ends") { request, context in
+      let actor = try services.adminRoles.actor(context, changing: true)
+      let change: FrontEndChange = try await decodeAdmin(request)
+      guard let name = change.name, isAgentName(name) else {
+        throw RequestFault.malformed("A front-end's name is 1 to 64 letters, digits, dots, dashes and underscores.")
+      }
+      var frontEnd = FrontEnd(name: name, realms: [])
+      try await apply(change, to: &frontEnd)
+      var issued = IssuedKey(frontEnd: name)
+      if change.withKey ?? true {
+        let (text, key) = FrontEndDesk.makeKey(now: services.now())
+        frontEnd.keys = [key]
+        issued.apiKey = text
+      }
+      try await services.frontEnds.add(frontEnd, audit: [event(.frontEndAdded, frontEnd, actor)])
+      try await services.desk.refresh()
+      return jsonResponse(issued, status: .created)
+    }
+    router.patch("/admin/v1/front-ends/:name") { request, context in
+      let actor = try services.adminRoles.actor(context, changing: true)
+      let change: FrontEndChange = try await decodeAdmin(request)
+      var frontEnd = try await find(try context.parameters.require("name"))
+      try await apply(change, to: &frontEnd)
+      try await services.frontEnds.update(frontEnd, audit: [event(.frontEndChanged, frontEnd, actor)])
+      try await services.desk.refresh()
+      return jsonResponse(Done(done: true, message: "Front-end \(frontEnd.name) was changed."))
+    }
+    router.post("/admin/v1/front-ends/:name/rotate") { request, context in
+      let actor = try services.adminRoles.actor(context, changing: true)
+      let rotation: KeyRotation = try await decodeAdmin(request)
+      guard (0...31 * 86_400).contains(rotation.overlapSeconds) else {
+        throw RequestFault.malformed("The overlap must be between 0 seconds and 31 days.")
+      }
+      var frontEnd = try await find(try context.parameters.require("name"))
+      let now = services.now()
+      let (text, key) = FrontEndDesk.makeKey(now: now)
+      var before = frontEnd.keys.first
+      before?.expires = now.adding(.seconds(rotation.overlapSeconds))
+      frontEnd.keys = [key] + (before.map { [$0] } ?? [])
+      try await services.frontEnds.update(frontEnd, audit: [event(.frontEndKeyRotated, frontEnd, actor)])
+      try await services.desk.refresh()
+      return jsonResponse(IssuedKey(frontEnd: frontEnd.name, apiKey: text, previousKeyExpires: before?.expires))
+    }
+    router.delete("/admin/v1/front-ends/:name") { _, context in
+      let actor = try services.adminRoles.actor(context, changing: true)
+      let frontEnd = try await find(try context.parameters.require("name"))
+      try await services.frontEnds.remove(frontEnd: frontEnd.id, audit: [event(.frontEndRevoked, frontEnd, actor)])
+      try await services.desk.refresh()
+      return jsonResponse(Done(done: true, message: "Front-end \(frontEnd.name) was revoked; its keys and certificates are refused from now on."))
+    }
+  }
+
+  private func addAgents(to router: Router<GatewayRequestContext>) {
+    router.get("/admin/v1/agents") { _, context in
+      _ = try services.adminRoles.actor(context, changing: false)
+      let sessions = services.hub.sessions
+      return jsonResponse(
+        services.registry.agents.sorted { $0.name < $1.name }.map { agent in
+          let session = sessions[agent.id]
+          return AgentMessage(
+            id: agent.id.description, name: agent.name, realms: agent.realms.map(\.text), enrolled: agent.enrolled, revoked: agent.revoked,
+            certificateEnds: agent.certificates.first?.notAfter, connected: session != nil, draining: session?.draining ?? false,
+            lastSeen: services.hub.lastSeen(agent.id), inFlight: session?.inFlight ?? 0, answered: session?.answered ?? 0,
+            meanMilliseconds: session?.latency, software: session?.software)
+        })
+    }
+    router.post("/admin/v1/agents/tokens") { request, context in
+      let actor = try services.adminRoles.actor(context, changing: true)
+      let message: TokenRequest = try await decodeAdmin(request)
+      guard !message.realms.isEmpty else { throw RequestFault.malformed("Name at least one realm that the agent shall answer for (--realm).") }
+      let realms = try message.realms.map { text in
+        let name = try realmName(text)
+        guard services.realms.realm(named: name) != nil else {
+          throw RequestFault.notFound("There is no realm \(name). Add it with `gatehouse realms add \(name) --suffix …`.")
+        }
+        return name
+      }
+      if let name = message.name, !isAgentName(name) {
+        throw RequestFault.malformed("An agent's name is 1 to 64 letters, digits, dots, dashes and underscores.")
+      }
+      let now = services.now()
+      let token = try await services.enrolment.makeToken(realms: realms, agentName: message.name, actor: actor, now: now)
+      return jsonResponse(IssuedToken(token: token.text, expires: now.adding(EnrolmentToken.life)), status: .created)
+    }
+    router.delete("/admin/v1/agents/:name") { _, context in
+      let actor = try services.adminRoles.actor(context, changing: true)
+      let name = try context.parameters.require("name")
+      guard let agent = try await services.enrolment.revoke(name, actor: actor, now: services.now()) else {
+        throw RequestFault.notFound("No agent that is not revoked has the name or id \(name.prefix(64)). See `gatehouse agents list`.")
+      }
+      services.hub.drop(agent.id)
+      return jsonResponse(Done(done: true, message: "Agent \(agent.name) was revoked; it is cut off and nothing it says counts any more."))
+    }
+    router.get("/admin/v1/authority") { _, context in
+      _ = try services.adminRoles.actor(context, changing: false)
+      return jsonResponse(authority)
+    }
+    router.post("/admin/v1/authority/:step") { _, context in
+      _ = try services.adminRoles.actor(context, changing: true)
+      switch try context.parameters.require("step") {
+      case "prepare": try await services.authority.prepareNext(now: services.now())
+      case "activate":
+        guard try await services.authority.activatePrepared(now: services.now()) else {
+          throw RequestFault.conflict("No root is prepared. Begin with `gatehouse agents authority prepare`.")
+        }
+      default: throw RequestFault.notFound("There is nothing under this path.")
+      }
+      return jsonResponse(authority)
+    }
+  }
+
+  private var authority: [AuthorityMessage] {
+    services.authority.rootStates.map {
+      AuthorityMessage(id: $0.id, state: $0.state, prepared: $0.prepared, activated: $0.activated, ends: $0.ends)
+    }
+  }
+
+  private func find(_ name: String) async throws -> FrontEnd {
+    guard let frontEnd = try await services.frontEnds.frontEnds().first(where: { $0.name == name }) else {
+      throw RequestFault.notFound("There is no front-end \(name.prefix(64)). See `gatehouse front-ends list`.")
+    }
+    return frontEnd
+  }
+
+  private func apply(_ change: FrontEndChange, to frontEnd: inout FrontEnd) async throws {
+    if let realms = change.realms {
+      frontEnd.realms = try realms.map { text in
+        let name = try realmName(text)
+        guard services.realms.realm(named: name) != nil else {
+          throw RequestFault.notFound("There is no realm \(name). Add it with `gatehouse realms add \(name) --suffix …`.")
+        }
+        return name
+      }
+    }
+    if let rate = change.ratePerSecond {
+      guard (1...1_000_000).contains(rate) else { throw RequestFault.malformed("The rate must be between 1 and 1000000 sign-ins a second.") }
+      frontEnd.ratePerSecond = rate
+    }
+    if let disabled = change.disabled { frontEnd.disabled = disabled }
+    if let certificate = change.addCertificate {
+      guard let der = StrictText.base64(certificate), (64...16_384).contains(der.count) else {
+        throw RequestFault.malformed("The certificate must be one X.509 certificate.")
+      }
+      frontEnd.certificates.append(Digests.sha256(der))
+    }
+  }
+
+  private func event(_ kind: AuditKind, _ frontEnd: FrontEnd, _ actor: String) -> AuditEvent {
+    AuditEvent(
+      time: services.now(), kind: kind, actor: actor, subject: frontEnd.name, outcome: "done",
+      details: [
+        "realms": frontEnd.realms.map(\.text).joined(separator: " "), "rate": "\(frontEnd.ratePerSecond)", "disabled": "\(frontEnd.disabled)",
+        "keys": frontEnd.keys.map { String($0.digest.hexadecimal.prefix(16)) }.joined(separator: " "),
+        "certificates": frontEnd.certificates.map { String($0.hexadecimal.prefix(16)) }.joined(separator: " "),
+      ])
+  }
+
+  private func message(_ frontEnd: FrontEnd) -> FrontEndMessage {
+    FrontEndMessage(
+      name: frontEnd.name, realms: frontEnd.realms.map(\.text), ratePerSecond: frontEnd.ratePerSecond, disabled: frontEnd.disabled,
+      keys: frontEnd.keys.map { .init(made: $0.made, expires: $0.expires) }, certificates: frontEnd.certificates.map(\.hexadecimal))
+  }
+}
+
+extension AdminRoles {
+  /// Who asks, for the audit. Throws `RequestFault.forbidden` where the kernel says that it is somebody who may not.
+  func actor(_ context: GatewayRequestContext, changing: Bool) throws -> String {
+    guard let user = context.facts.peerUserID else { throw RequestFault.unauthenticated }
+    if administrators.contains(user) || (!changing && auditors.contains(user)) { return "admin:uid=\(user)" }
+    throw RequestFault.forbidden("User id \(user) may not do this. Run the command as root or as the user that runs gatehouse.")
+  }
+}
+
+/// A realm's name from a message. Throws `RequestFault.malformed`.
+func realmName(_ text: String) throws -> RealmName {
+  guard let name = RealmName(text) else {
+    throw RequestFault.malformed("\"\(text.prefix(64))\" is no realm name: use letters, digits, dots and dashes, at most 63.")
+  }
+  return name
+}
+
+/// The JSON body of an admin request. Throws `RequestFault`.
+func decodeAdmin<T: Decodable>(_ request: Request) async throws -> T {
+  var request = request
+  let bytes = try await request.readBody(limit: 64 * 1024)
+  do { _ = try StrictJSON.names(ofObject: bytes) } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
+  do { return try JSONDecoder().decode(T.self, from: Data(bytes)) } catch { throw RequestFault.malformed(describe(error)) }
+}
