@@ -83,7 +83,7 @@ let package = Package(
       ]),
     .target(
       name: "GatehouseTesting",
-      dependencies: ["Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "CertificateLifecycle", x509, crypto]),
+      dependencies: ["Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "CertificateLifecycle", x509, asn1, crypto]),
 
     // Tests.
     .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
