@@ -31,7 +31,7 @@ package enum AgentStoreContract {
   package static let sentences: [ContractSentence<Store>] = enrolling + changing + documents
 
   private static let enrolling: [ContractSentence<Store>] = [
-    .init("a token is read back as it was made, and only its digest finds it") { store in
+    .init("a token is read back as it was made, and only its digest finds it") { (store: Store) async throws in
       for byte: UInt8 in [7, 8] {
         try await store.addToken(token(byte), audit: [Sample.event(.enrolmentTokenMade)])
         #expect(try await store.token(digest: Sample.digest(byte)) == token(byte))
@@ -40,7 +40,7 @@ package enum AgentStoreContract {
       await expectConflict { try await store.addToken(token(), audit: []) }
       #expect(try await store.find(AuditQuery()).count == 2)
     },
-    .init("enrolling uses the token up and adds the agent, with version 1") { store in
+    .init("enrolling uses the token up and adds the agent, with version 1") { (store: Store) async throws in
       var expected = agent()
       try await enrol(store, expected)
       expected.version = 1
@@ -49,7 +49,7 @@ package enum AgentStoreContract {
       #expect(try await store.agent(id: Identifier()) == nil)
       #expect(try await store.token(digest: Sample.digest(7))?.used == Sample.time)
     },
-    .init("of fifty parallel enrolments with one token exactly one succeeds") { store in
+    .init("of fifty parallel enrolments with one token exactly one succeeds") { (store: Store) async throws in
       try await store.addToken(token(8), audit: [])
       let successes = await withTaskGroup(of: Bool.self) { group in
         for number: UInt8 in 0..<50 {
@@ -64,7 +64,7 @@ package enum AgentStoreContract {
       #expect(try await store.agents().count == 1)
       #expect(try await store.find(AuditQuery()).count == 1)
     },
-    .init("a token that is unknown, used or expired enrols nobody") { store in
+    .init("a token that is unknown, used or expired enrols nobody") { (store: Store) async throws in
       await expectConflict { try await store.enrol(agent(), tokenDigest: Sample.digest(7), now: Sample.time, audit: []) }
       try await enrol(store, agent())
       await expectConflict { try await store.enrol(agent("agent-2", certificate: 2), tokenDigest: Sample.digest(7), now: Sample.time, audit: []) }
@@ -74,13 +74,13 @@ package enum AgentStoreContract {
       #expect(try await store.agents().count == 1)
       #expect(try await store.token(digest: Sample.digest(8))?.used == nil)
     },
-    .init("an enrolment that is refused for its name leaves the token unused") { store in
+    .init("an enrolment that is refused for its name leaves the token unused") { (store: Store) async throws in
       try await enrol(store, agent())
       try await store.addToken(token(8), audit: [])
       await expectConflict { try await store.enrol(agent(certificate: 2), tokenDigest: Sample.digest(8), now: Sample.time, audit: []) }
       #expect(try await store.token(digest: Sample.digest(8))?.used == nil)
     },
-    .init("the name of a revoked agent may be given again") { store in
+    .init("the name of a revoked agent may be given again") { (store: Store) async throws in
       try await enrol(store, agent())
       var first = try #require(try await store.agents().first)
       first.revoked = Sample.time
@@ -91,7 +91,7 @@ package enum AgentStoreContract {
   ]
 
   private static let changing: [ContractSentence<Store>] = [
-    .init("an update replaces the certificates and counts the version up") { store in
+    .init("an update replaces the certificates and counts the version up") { (store: Store) async throws in
       try await enrol(store, agent())
       var changed = try #require(try await store.agents().first)
       changed.certificates = [AgentCertificateRecord(digest: Sample.digest(50), notAfter: Sample.time)] + changed.certificates.prefix(1)
@@ -102,12 +102,12 @@ package enum AgentStoreContract {
       await expectConflict { try await store.update(changed, audit: []) }
       await expectNotFound { try await store.update(agent("other"), audit: []) }
     },
-    .init("a certificate belongs to one agent") { store in
+    .init("a certificate belongs to one agent") { (store: Store) async throws in
       try await enrol(store, agent())
       try await store.addToken(token(8), audit: [])
       await expectConflict { try await store.enrol(agent("agent-2"), tokenDigest: Sample.digest(8), now: Sample.time, audit: []) }
     },
-    .init("realms are fixed at enrolment, and a revocation is never taken back") { store in
+    .init("realms are fixed at enrolment, and a revocation is never taken back") { (store: Store) async throws in
       try await enrol(store, agent())
       var changed = try #require(try await store.agents().first)
       changed.realms = [Sample.realm("everything.example")]
@@ -123,7 +123,7 @@ package enum AgentStoreContract {
   ]
 
   private static let documents: [ContractSentence<Store>] = [
-    .init("a document is written once with version 0, then only by who has read the last version") { store in
+    .init("a document is written once with version 0, then only by who has read the last version") { (store: Store) async throws in
       #expect(try await store.document("agent-ca") == nil)
       try await store.putDocument(ProtectedDocument(name: "agent-ca", ciphertext: [1, 0, 2]), audit: [Sample.event(.authorityPrepared)])
       var stored = try #require(try await store.document("agent-ca"))

@@ -17,7 +17,7 @@ package enum AuditLogContract {
   }
 
   private static let writing: [ContractSentence<Store>] = [
-    .init("an event is read back as it was written") { store in
+    .init("an event is read back as it was written") { (store: Store) async throws in
       let event = AuditEvent(
         time: Instant(milliseconds: -1), kind: .signIn, reference: Reference(), actor: "front-end \"é\"", realm: Sample.realm,
         subject: "a\r\nb\u{1b}[31m\u{2028}\u{202e}\u{0}\\ 😀", object: Identifier(), outcome: "refused:wrongPassword",
@@ -29,7 +29,7 @@ package enum AuditLogContract {
       #expect(rows.map(\.event) == [event])
       #expect(rows.first?.event.canonical == event.canonical)
     },
-    .init("rows are numbered from 1 without gaps, and each hash covers the row before") { store in
+    .init("rows are numbered from 1 without gaps, and each hash covers the row before") { (store: Store) async throws in
       try await fill(store, 5)
       let chain = try await ownChain(store)
       let rows = try await store.rows(chain: chain.chain, after: 0, limit: 10)
@@ -41,7 +41,7 @@ package enum AuditLogContract {
       }
       #expect(chain.first == 1 && chain.last == 5 && chain.lastHash == hash && chain.anchor == AuditChain.genesis && chain.exportedThrough == 0)
     },
-    .init("a hundred parallel appends make one chain") { store in
+    .init("a hundred parallel appends make one chain") { (store: Store) async throws in
       try await withThrowingTaskGroup(of: Void.self) { group in
         for number in 0..<100 { group.addTask { try await store.append([Sample.event(subject: "\(number)"), Sample.event()]) } }
         try await group.waitForAll()
@@ -51,7 +51,7 @@ package enum AuditLogContract {
       #expect(rows.map(\.sequence) == Array(1...200))
       #expect(Set(rows.compactMap(\.event.subject)).count == 100)
     },
-    .init("texts beyond their limit are cut, not refused") { store in
+    .init("texts beyond their limit are cut, not refused") { (store: Store) async throws in
       var event = Sample.event(subject: String(repeating: "é", count: 65_536))
       event.trace = [TraceNote(.bind, "", milliseconds: .nan)]
       try await store.append([event])
@@ -62,7 +62,7 @@ package enum AuditLogContract {
   ]
 
   private static let finding: [ContractSentence<Store>] = [
-    .init("finding answers the newest first, at most as many as asked for") { store in
+    .init("finding answers the newest first, at most as many as asked for") { (store: Store) async throws in
       try await fill(store, 5)
       var query = AuditQuery()
       query.limit = 2
@@ -70,7 +70,7 @@ package enum AuditLogContract {
       query.limit = -1
       #expect(try await store.find(query).count == 1)
     },
-    .init("every given field must match") { store in
+    .init("every given field must match") { (store: Store) async throws in
       let reference = Reference()
       var event = Sample.event(.userBlocked, subject: "alice")
       event.reference = reference
@@ -94,7 +94,7 @@ package enum AuditLogContract {
       #expect(try await found { $0.until = Sample.time } == 2)
       #expect(try await found { $0.subject = "' OR 1=1 --" } == 0)
     },
-    .init("the rows of a chain are paged by sequence") { store in
+    .init("the rows of a chain are paged by sequence") { (store: Store) async throws in
       try await fill(store, 5)
       let chain = try await ownChain(store).chain
       #expect(try await store.rows(chain: chain, after: 2, limit: 2).map(\.sequence) == [3, 4])
@@ -104,7 +104,7 @@ package enum AuditLogContract {
   ]
 
   private static let pruning: [ContractSentence<Store>] = [
-    .init("what was not exported is not pruned") { store in
+    .init("what was not exported is not pruned") { (store: Store) async throws in
       try await fill(store, 3)
       let chain = try await ownChain(store).chain
       await expectConflict { try await store.prune(chain: chain, through: 2, event: Sample.event(.auditPruned)) }
@@ -112,7 +112,7 @@ package enum AuditLogContract {
       await expectConflict { try await store.prune(chain: chain, through: 2, event: Sample.event(.auditPruned)) }
       #expect(try await store.rows(chain: chain, after: 0, limit: 10).count == 4)
     },
-    .init("pruning keeps the anchor, tells itself, and the chain goes on") { store in
+    .init("pruning keeps the anchor, tells itself, and the chain goes on") { (store: Store) async throws in
       try await fill(store, 3)
       let chain = try await ownChain(store).chain
       let rows = try await store.rows(chain: chain, after: 0, limit: 10)
@@ -123,7 +123,7 @@ package enum AuditLogContract {
       #expect(try await store.rows(chain: chain, after: 0, limit: 10).map(\.event.kind) == [.signIn, .auditExported, .auditPruned])
       await expectConflict { try await store.prune(chain: chain, through: 2, event: Sample.event(.auditPruned)) }
     },
-    .init("nothing can be exported that does not exist, and exported is never taken back") { store in
+    .init("nothing can be exported that does not exist, and exported is never taken back") { (store: Store) async throws in
       try await fill(store, 3)
       let chain = try await ownChain(store).chain
       await expectConflict { try await store.markExported(chain: chain, through: 4, event: Sample.event(.auditExported)) }

@@ -17,7 +17,7 @@ package enum FrontEndStoreContract {
   }
 
   package static let sentences: [ContractSentence<Store>] = [
-    .init("a front-end is read back as it was added, with version 1, by key and by certificate") { store in
+    .init("a front-end is read back as it was added, with version 1, by key and by certificate") { (store: Store) async throws in
       var expected = portal()
       try await store.add(expected, audit: [Sample.event(.frontEndAdded)])
       expected.version = 1
@@ -30,7 +30,7 @@ package enum FrontEndStoreContract {
       #expect(try await store.frontEnd(keyDigest: []) == nil)
       #expect(try await store.find(AuditQuery()).map(\.event.kind) == [.frontEndAdded])
     },
-    .init("a name, a key and a certificate are given once, and a refused write leaves nothing") { store in
+    .init("a name, a key and a certificate are given once, and a refused write leaves nothing") { (store: Store) async throws in
       try await store.add(portal(), audit: [])
       await expectConflict { try await store.add(portal(), audit: [Sample.event(.frontEndAdded)]) }
       let sameKey = FrontEnd(name: "b", realms: [], keys: [FrontEndKey(digest: Sample.digest(2), made: Sample.time)])
@@ -41,7 +41,7 @@ package enum FrontEndStoreContract {
       #expect(try await store.frontEnd(certificateDigest: Sample.digest(4)) == nil)
       #expect(try await store.find(AuditQuery()).isEmpty)
     },
-    .init("an update replaces everything: a key that is gone opens nothing any more") { store in
+    .init("an update replaces everything: a key that is gone opens nothing any more") { (store: Store) async throws in
       try await store.add(portal(), audit: [])
       var changed = try #require(try await store.frontEnds().first)
       changed.name = "portal-2"
@@ -56,7 +56,7 @@ package enum FrontEndStoreContract {
       #expect(try await store.frontEnd(keyDigest: Sample.digest(1)) == nil)
       #expect(try await store.frontEnd(certificateDigest: Sample.digest(3)) == nil)
     },
-    .init("of many parallel updates of one version exactly one succeeds") { store in
+    .init("of many parallel updates of one version exactly one succeeds") { (store: Store) async throws in
       try await store.add(portal(), audit: [])
       let read = try #require(try await store.frontEnds().first)
       let successes = await withTaskGroup(of: Bool.self) { group in
@@ -67,7 +67,7 @@ package enum FrontEndStoreContract {
       #expect(try await store.frontEnds().first?.version == 2)
       #expect(try await store.find(AuditQuery()).count == 1)
     },
-    .init("an update of what is gone is not found; a name that is taken is a conflict") { store in
+    .init("an update of what is gone is not found; a name that is taken is a conflict") { (store: Store) async throws in
       await expectNotFound { try await store.update(portal(), audit: []) }
       try await store.add(portal(), audit: [])
       try await store.add(FrontEnd(name: "other", realms: []), audit: [])
@@ -75,7 +75,7 @@ package enum FrontEndStoreContract {
       other.name = "portal"
       await expectConflict { try await store.update(other, audit: []) }
     },
-    .init("a removed front-end is gone with its keys, which may be given again") { store in
+    .init("a removed front-end is gone with its keys, which may be given again") { (store: Store) async throws in
       let first = portal()
       try await store.add(first, audit: [])
       try await store.remove(frontEnd: first.id, audit: [Sample.event(.frontEndRevoked)])
@@ -84,7 +84,7 @@ package enum FrontEndStoreContract {
       await expectNotFound { try await store.remove(frontEnd: first.id, audit: []) }
       try await store.add(portal(), audit: [])
     },
-    .init("a name with quotes, NUL and SQL in it is a name like others") { store in
+    .init("a name with quotes, NUL and SQL in it is a name like others") { (store: Store) async throws in
       for name in ["'); DROP TABLE front_end; --", "a\u{0}b", "a", "$1", String(repeating: "n", count: 65_536)] {
         try await store.add(FrontEnd(name: name, realms: []), audit: [])
       }
