@@ -134,6 +134,6 @@ package enum AgentStoreContract {
       await expectConflict { try await store.putDocument(stored, audit: []) }
       #expect(try await store.document("agent-ca") == ProtectedDocument(name: "agent-ca", ciphertext: [], version: 2))
       await expectConflict { try await store.putDocument(ProtectedDocument(name: "other", ciphertext: [], version: 4), audit: []) }
-    },
+    }
   ]
 }

@@ -84,9 +84,18 @@ package enum AuditLogContract {
       #expect(try await found { $0.reference = Reference() } == 0)
       #expect(try await found { $0.subject = "alice" } == 2)
       #expect(try await found { $0.subject = "ALICE" } == 0)
-      #expect(try await found { $0.subject = "alice"; $0.kinds = [.userBlocked, .userUnblocked] } == 1)
-      #expect(try await found { $0.reference = reference; $0.subject = "bob" } == 0)
-      #expect(try await found { $0.reference = reference; $0.kinds = [.signIn] } == 0)
+      #expect(
+        try await found {
+          $0.subject = "alice"; $0.kinds = [.userBlocked, .userUnblocked]
+        } == 1)
+      #expect(
+        try await found {
+          $0.reference = reference; $0.subject = "bob"
+        } == 0)
+      #expect(
+        try await found {
+          $0.reference = reference; $0.kinds = [.signIn]
+        } == 0)
       #expect(try await found { $0.actor = "admin:test" } == 3)
       #expect(try await found { $0.actor = "admin:other" } == 0)
       #expect(try await found { $0.kinds = [.signIn] } == 2)

@@ -99,7 +99,8 @@ package enum LockoutStoreContract {
       try await attempt(store, alice, .undecided, meaning: object)
       #expect(try await store.state(of: aliceByAddress)?.failures == 2)
     },
-    .init("a new spelling of somebody who is locked gets the answer of the lock, right or wrong, and the right one lifts nothing") { (store: Store) async throws in
+    .init("a new spelling of somebody who is locked gets the answer of the lock, right or wrong, and the right one lifts nothing") {
+      (store: Store) async throws in
       for _ in 0..<3 { try await attempt(store, alice, .failed, meaning: object) }
       let until = Sample.time.adding(policy.firstLock)
       #expect(try await attempt(store, aliceByAddress, .succeeded, meaning: object) == .locked(until: until))
@@ -116,13 +117,18 @@ package enum LockoutStoreContract {
       query.subject = "alice@contoso.com"
       #expect(try await store.find(query).map(\.event.outcome) == ["refused:lockedOut"])
     },
-    .init("a name that the directory gave to another object counts there from then on, and leaves no reservation behind") { (store: Store) async throws in
+    .init("a name that the directory gave to another object counts there from then on, and leaves no reservation behind") {
+      (store: Store) async throws in
       let successor = Identifier()
       try await attempt(store, alice, .failed, meaning: object)
       try await attempt(store, alice, .failed, meaning: successor)
       try await attempt(store, aliceByAddress, .undecided, meaning: object)
       #expect(try await store.state(of: alice)?.failures == 1)
-      #expect(try await store.state(of: aliceByAddress) == { var one = LockoutState(); one.failures = 1; one.lastFailure = Sample.time; return one }())
+      #expect(
+        try await store.state(of: aliceByAddress)
+          == {
+            var one = LockoutState(); one.failures = 1; one.lastFailure = Sample.time; return one
+          }())
     },
     .init("unlocking by any name of the object unlocks it under all") { (store: Store) async throws in
       try await attempt(store, aliceByAddress, .failed, meaning: object)

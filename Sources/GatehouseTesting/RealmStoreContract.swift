@@ -7,7 +7,8 @@ import Testing
 package enum RealmStoreContract {
   package typealias Store = any RealmStore & AuditLog
 
-  private static let contoso = Realm(name: Sample.realm, suffixes: ["contoso.com", "contoso", "b.example"], isDefault: true, displayName: "Contoso \u{0} é")
+  private static let contoso = Realm(
+    name: Sample.realm, suffixes: ["contoso.com", "contoso", "b.example"], isDefault: true, displayName: "Contoso \u{0} é")
   private static let fabrikam = Realm(name: Sample.realm("fabrikam.com"), suffixes: ["fabrikam.com"])
 
   package static let sentences: [ContractSentence<Store>] = [
@@ -23,7 +24,8 @@ package enum RealmStoreContract {
       try await store.add(contoso, audit: [])
       #expect(try await store.realms().map(\.name) == [contoso.name, fabrikam.name])
     },
-    .init("a name, a suffix and the default mark are given once, and a refused write leaves nothing, not even its audit row") { (store: Store) async throws in
+    .init("a name, a suffix and the default mark are given once, and a refused write leaves nothing, not even its audit row") {
+      (store: Store) async throws in
       try await store.add(contoso, audit: [])
       await expectConflict { try await store.add(contoso, audit: [Sample.event(.realmAdded)]) }
       var thief = fabrikam
