@@ -100,7 +100,7 @@ extension AuditEvent {
 }
 
 /// How deep the brackets of a JSON text nest, without reading it otherwise.
-private func jsonDepth(_ bytes: [UInt8]) -> Int {
+func jsonDepth(_ bytes: [UInt8]) -> Int {
   var depth = 0
   var deepest = 0
   var inString = false

@@ -30,7 +30,7 @@ package protocol LockoutStore: Sendable {
   func forgetIdle(policy: LockoutPolicy, now: Instant) async throws -> Int
 }
 
-/// The name under which tries are counted.
+/// The name under which tries are counted. Compared byte by byte.
 package struct LockoutName: Hashable, Sendable {
   package var realm: RealmName
   /// `UserName.countingKey`.
@@ -43,5 +43,14 @@ package struct LockoutName: Hashable, Sendable {
 
   package init(_ userName: UserName, realm: RealmName) {
     self.init(realm: realm, key: userName.countingKey)
+  }
+
+  package static func == (left: LockoutName, right: LockoutName) -> Bool {
+    left.realm == right.realm && left.key.utf8.elementsEqual(right.key.utf8)
+  }
+
+  package func hash(into hasher: inout Hasher) {
+    hasher.combine(realm)
+    for byte in key.utf8 { hasher.combine(byte) }
   }
 }

@@ -1,0 +1,47 @@
+import GatehouseTesting
+import SQLiteStore
+import Testing
+
+@Suite struct `SQLite keeps the contract of` {
+  let folder: Folder
+  let store: EmbeddedStore
+
+  init() throws {
+    folder = try Folder()
+    store = try folder.open()
+  }
+
+  @Test(arguments: LockoutStoreContract.sentences)
+  func `a lockout store`(sentence: ContractSentence<LockoutStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: AuditLogContract.sentences)
+  func `an audit log`(sentence: ContractSentence<AuditLogContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: RealmStoreContract.sentences)
+  func `a realm store`(sentence: ContractSentence<RealmStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: FrontEndStoreContract.sentences)
+  func `a front-end store`(sentence: ContractSentence<FrontEndStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: AgentStoreContract.sentences)
+  func `an agent store`(sentence: ContractSentence<AgentStoreContract.Store>) async throws { try await sentence.test(store) }
+}
+
+@Suite struct `The store in memory keeps the contract of` {
+  let store = InMemoryStore()
+
+  @Test(arguments: LockoutStoreContract.sentences)
+  func `a lockout store`(sentence: ContractSentence<LockoutStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: AuditLogContract.sentences)
+  func `an audit log`(sentence: ContractSentence<AuditLogContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: RealmStoreContract.sentences)
+  func `a realm store`(sentence: ContractSentence<RealmStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: FrontEndStoreContract.sentences)
+  func `a front-end store`(sentence: ContractSentence<FrontEndStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: AgentStoreContract.sentences)
+  func `an agent store`(sentence: ContractSentence<AgentStoreContract.Store>) async throws { try await sentence.test(store) }
+}
