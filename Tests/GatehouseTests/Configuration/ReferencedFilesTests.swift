@@ -99,4 +99,30 @@ struct ReferencedFilesTests {
         "realms[0].service.passwordFile: The first line of …/password is no password. Write the service account's password as its first and only line.",
       ])
   }
+
+  @Test("of either kind are checked by one command, with the certificates that certs/generate makes")
+  func check() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let now = Instant(Date())
+    for _ in 0..<2 {
+      let generate = Process()
+      generate.executableURL = Samples.references.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("certs/generate")
+      generate.arguments = ["--out", folder.path, "--name", "sign-in.contoso.com"]
+      generate.standardOutput = FileHandle.nullDevice
+      try generate.run()
+      generate.waitUntilExit()
+      #expect(generate.terminationStatus == 0)
+    }
+    try write("gateway.yaml", Samples.gateway + "dataDirectory: .\n")
+    try write("agent.yaml", Samples.agent + "    caFile: ca.pem\ndataDirectory: .\n")
+    try write("service-password", "s3cret")
+    #expect(try ConfigurationFiles.check(at: folder.path + "/gateway.yaml", now: now) == .gateway)
+    #expect(try ConfigurationFiles.check(at: folder.path + "/agent.yaml", now: now) == .agent)
+    try write("agent.yaml", Samples.agent)
+    #expect(throws: ConfigurationError.self) { try ConfigurationFiles.check(at: folder.path + "/nowhere.yaml", now: now) }
+    let late = now.adding(.seconds(91 * 86_400))
+    #expect(throws: ConfigurationError.self, "the certificate has expired by then") {
+      try ConfigurationFiles.check(at: folder.path + "/gateway.yaml", now: late)
+    }
+  }
 }
