@@ -6,7 +6,7 @@ struct ScriptTests {
   static let programs = ["Tests/run", ".ci/run", "certs/generate", "deploy/quickstart", "deploy/sample-domain"]
 
   @Test("can be run, stop at the first error, and are free of slips in syntax", arguments: programs)
-  func programs(path: String) throws {
+  func runnable(path: String) throws {
     let text = try Repository.text(path)
     #expect(FileManager.default.isExecutableFile(atPath: Repository.root.appendingPathComponent(path).path), "chmod +x \(path)")
     #expect(text.hasPrefix("#!"))
