@@ -43,23 +43,22 @@ extension AgentConfiguration {
 extension RealmDirectoryConfiguration {
   fileprivate static func read(_ section: ConfigurationSection, directory: String) -> RealmDirectoryConfiguration? {
     let realm = section.required("realm", .realm, remedy: "Write the name under which the gateway knows the realm")
-    let kind = section.value("kind", .choice, default: DirectoryKind.activeDirectory)
+    let kind = section.value("kind", .choice, default: RealmDirectoryKind.activeDirectory)
     let transport = section.value("transport", .choice, default: DirectoryTransport.ldaps)
     let caFile = section.value("caFile", .path(from: directory), default: "/etc/ssl/certs/ca-certificates.crt")
-    let searchBases = section.list("searchBases", .distinguishedName, upTo: 16, default: [])
-    if !section.has("searchBases") {
-      section.note("searchBases", "The key is missing", remedy: "List the distinguished names under which people are, `[\"DC=contoso,DC=com\"]`")
-    }
     let loginAttributes = section.list("loginAttributes", .attribute, upTo: 8, default: standardLoginAttributes(kind))
-    let domains = section.sections("domains", upTo: 64).map(DirectoryDomainConfiguration.read)
-    // With domains of its own the realm has no server list above them.
-    let source: DirectoryServers? =
-      section.has("domains") && !section.has("servers") && !section.has("srvDomain")
-      ? domains.first.flatMap { $0?.servers } : DirectoryServers.read(section, required: true)
-    if section.has("domains"), section.has("servers") || section.has("srvDomain") {
-      section.note("domains", "The realm has both servers and domains", remedy: "Write the servers of each domain into its own section of `domains`")
+    let personFilter = section.optional("personFilter", .filter)
+    let domains: [DirectoryDomainConfiguration?]
+    if section.has("domains") {
+      domains = section.sections("domains", upTo: 64).map { DirectoryDomainConfiguration.read($0) }
+      section.know(DirectoryDomainConfiguration.ownKeys)
+      for key in DirectoryDomainConfiguration.ownKeys where section.has(key) {
+        section.note(key, "The realm has `domains`, to each of which this belongs", remedy: "Write the key into the domain's section")
+      }
+    } else {
+      section.know(["domains"])
+      domains = [DirectoryDomainConfiguration.readOnly(section, realm: realm)]
     }
-    section.know("servers", "srvDomain")
     let catalogSection = section.section("globalCatalog")
     let globalCatalog = DirectoryServers.read(catalogSection, required: catalogSection.isPresent)
     catalogSection.finish()
@@ -67,9 +66,6 @@ extension RealmDirectoryConfiguration {
       for key in ["domains", "globalCatalog"] where section.has(key) {
         section.note(key, "OpenLDAP knows no forests", remedy: "Remove the key, or set `kind: activeDirectory`")
       }
-    } else if domains.count > 1, globalCatalog == nil, !section.has("globalCatalog") {
-      section.note(
-        "globalCatalog", "A realm of \(domains.count) domains needs a global catalog", remedy: "Add `globalCatalog: {srvDomain: <forest root>}`")
     }
     let service = ServiceCredentialConfiguration.read(section.section("service"), directory: directory)
     let pools = section.section("pools")
@@ -82,38 +78,78 @@ extension RealmDirectoryConfiguration {
     timeouts.finish()
     section.finish()
 
-    guard let realm, let source, !searchBases.isEmpty, let service, !domains.contains(where: { $0 == nil }) else { return nil }
+    let complete = domains.compactMap { $0 }
+    guard let realm, let service, !complete.isEmpty, complete.count == domains.count else { return nil }
     return RealmDirectoryConfiguration(
-      realm: realm, kind: kind, source: source, transport: transport, caFile: caFile, searchBases: searchBases, loginAttributes: loginAttributes,
-      globalCatalog: globalCatalog, domains: domains.compactMap { $0 }, service: service, searchConnections: search, bindConnections: bind,
+      realm: realm, kind: kind, transport: transport, caFile: caFile, domains: complete, globalCatalog: globalCatalog,
+      loginAttributes: loginAttributes, personFilter: personFilter, service: service, searchConnections: search, bindConnections: bind,
       connectTimeout: connect, operationTimeout: operation)
   }
 
-  private static func standardLoginAttributes(_ kind: DirectoryKind) -> [String] {
+  private static func standardLoginAttributes(_ kind: RealmDirectoryKind) -> [String] {
     switch kind {
-    case .activeDirectory: ["userPrincipalName", "sAMAccountName"]
+    case .activeDirectory: ["userPrincipalName", "sAMAccountName", "mail"]
     case .openLDAP: ["uid", "mail"]
     }
   }
 }
 
 extension DirectoryDomainConfiguration {
+  /// The keys of a domain that stand in the realm's own section where the realm is one domain.
+  fileprivate static let ownKeys = ["servers", "srvDomain", "site", "netBIOSName", "searchBases"]
+
+  /// One of the realm's `domains`. Without servers of its own it is found by its SRV records.
   fileprivate static func read(_ section: ConfigurationSection) -> DirectoryDomainConfiguration? {
     let name = section.required("name", .dnsName, remedy: "Write the domain's DNS name, `emea.contoso.com`")
     let netBIOSName = section.optional("netBIOSName", .netBIOSName)
-    // Without servers of its own a domain is found by its SRV records.
-    let given = DirectoryServers.read(section, required: false)
+    let searchBases = section.list("searchBases", .distinguishedName, upTo: 16, default: name.map { [distinguishedName(of: $0)] } ?? [])
+    let servers = DirectoryServers.read(section, required: false)
     section.finish()
     guard let name else { return nil }
-    return DirectoryDomainConfiguration(name: name, netBIOSName: netBIOSName, servers: given ?? .srv(domain: name))
+    return DirectoryDomainConfiguration(
+      name: name, netBIOSName: netBIOSName, searchBases: searchBases, servers: servers ?? .srv(domain: name, site: nil))
+  }
+
+  /// The realm's only domain, described in the realm's own section.
+  fileprivate static func readOnly(_ section: ConfigurationSection, realm: RealmName?) -> DirectoryDomainConfiguration? {
+    let netBIOSName = section.optional("netBIOSName", .netBIOSName)
+    let given = section.list("searchBases", .distinguishedName, upTo: 16, default: [])
+    let servers = DirectoryServers.read(section, required: true)
+    var searchBases = given
+    if case .srv(let domain, _) = servers, !section.has("searchBases") { searchBases = [distinguishedName(of: domain)] }
+    if searchBases.isEmpty, !section.has("searchBases") {
+      section.note("searchBases", "The key is missing", remedy: "List the distinguished names under which people are, `[\"DC=contoso,DC=com\"]`")
+    }
+    guard let servers, let first = searchBases.first, let realm else { return nil }
+    return DirectoryDomainConfiguration(
+      name: dnsName(of: first) ?? realm.text, netBIOSName: netBIOSName, searchBases: searchBases, servers: servers)
+  }
+
+  /// `corp.contoso.com` → `DC=corp,DC=contoso,DC=com`.
+  private static func distinguishedName(of dnsName: String) -> String {
+    dnsName.split(separator: ".").map { "DC=\($0)" }.joined(separator: ",")
+  }
+
+  /// The DNS name that the `DC=` parts of a distinguished name spell; nil where it has none.
+  private static func dnsName(of distinguishedName: String) -> String? {
+    let labels = distinguishedName.utf8.split(separator: UInt8(ascii: ",")).compactMap { part -> String? in
+      let text = asciiLowercased(String(decoding: part.drop { $0 == 0x20 }, as: UTF8.self))
+      return text.utf8.starts(with: "dc=".utf8) ? String(decoding: text.utf8.dropFirst(3), as: UTF8.self) : nil
+    }
+    let name = labels.joined(separator: ".")
+    return isDNSName(name) ? name : nil
   }
 }
 
 extension DirectoryServers {
-  /// Reads `servers` or `srvDomain`; exactly one where `required`, at most one otherwise.
+  /// Reads `servers` or `srvDomain` with its `site`; exactly one where `required`, at most one otherwise.
   fileprivate static func read(_ section: ConfigurationSection, required: Bool) -> DirectoryServers? {
     let servers = section.list("servers", .server, upTo: 32, default: [])
     let domain = section.optional("srvDomain", .dnsName)
+    let site = section.optional("site", .name)
+    if section.has("site"), !section.has("srvDomain") {
+      section.note("site", "A site without `srvDomain` has no effect", remedy: "Give `srvDomain`, or leave the site out")
+    }
     switch (section.has("servers"), section.has("srvDomain")) {
     case (true, true):
       section.note(
@@ -125,7 +161,7 @@ extension DirectoryServers {
       )
       return nil
     case (true, false): return servers.isEmpty ? nil : .fixed(servers)
-    default: return domain.map { .srv(domain: $0) }
+    default: return domain.map { .srv(domain: $0, site: site) }
     }
   }
 }

@@ -24,19 +24,18 @@ struct AgentConfiguration: Sendable, Equatable {
 /// How to reach the directory of one realm.
 struct RealmDirectoryConfiguration: Sendable, Equatable {
   var realm: RealmName
-  var kind: DirectoryKind
-  var source: DirectoryServers
+  var kind: RealmDirectoryKind
   var transport: DirectoryTransport
   /// PEM bundle of the CAs that may vouch for a directory server; absolute.
   var caFile: String
-  /// Distinguished names under which people are searched; at least one.
-  var searchBases: [String]
+  /// The domains whose people belong to the realm; at least one.
+  var domains: [DirectoryDomainConfiguration]
+  /// Finds people of all `domains`; nil where each domain is asked by itself.
+  var globalCatalog: DirectoryServers?
   /// The attributes that a typed name is looked for in, in this order.
   var loginAttributes: [String]
-  /// Finds people of all `domains`; nil where the realm is one domain.
-  var globalCatalog: DirectoryServers?
-  /// The forest's domains whose people belong to the realm; empty means the one domain behind `source`.
-  var domains: [DirectoryDomainConfiguration]
+  /// Which entries are people, as LDAP filter text; nil means the kind's own.
+  var personFilter: String?
   var service: ServiceCredentialConfiguration
   var searchConnections: Int
   var bindConnections: Int
@@ -45,7 +44,7 @@ struct RealmDirectoryConfiguration: Sendable, Equatable {
 }
 
 /// What kind of directory answers.
-enum DirectoryKind: String, Sendable, CaseIterable {
+enum RealmDirectoryKind: String, Sendable, CaseIterable {
   case activeDirectory, openLDAP
 }
 
@@ -58,16 +57,18 @@ enum DirectoryTransport: String, Sendable, CaseIterable {
 enum DirectoryServers: Sendable, Equatable {
   /// In the order of preference.
   case fixed([ServerAddress])
-  /// By the SRV records of this DNS domain.
-  case srv(domain: String)
+  /// By the SRV records of this DNS domain; those of the AD site first, where one is given.
+  case srv(domain: String, site: String?)
 }
 
-/// One domain of a forest.
+/// One domain: where its people are, and who answers for it.
 struct DirectoryDomainConfiguration: Sendable, Equatable {
-  /// The DNS name, `emea.contoso.com`.
+  /// The DNS name, `emea.contoso.com`, lower case.
   var name: String
   /// The name before the backslash, `EMEA`; nil where nobody types it.
   var netBIOSName: String?
+  /// Distinguished names under which people are searched; at least one.
+  var searchBases: [String]
   var servers: DirectoryServers
 }
 

@@ -1,3 +1,4 @@
+import Bytes
 import Foundation
 
 /// Reads configuration files from disk.
@@ -10,6 +11,19 @@ enum ConfigurationFiles {
   /// Reads an agent's file. Throws `ConfigurationError`.
   static func agent(at path: String) throws -> AgentConfiguration {
     try AgentConfiguration(raw(at: path))
+  }
+
+  /// Everything that `gatehouse check` looks at: the file and the files that it names. Throws `ConfigurationError` where anything is wrong.
+  static func check(at path: String, now: Instant) throws -> ConfigurationKind {
+    let raw = try raw(at: path)
+    let kind = ConfigurationKind(of: raw)
+    let problems =
+      switch kind {
+      case .gateway: try GatewayConfiguration(raw, hostName: hostName()).problemsOfFiles(now: now)
+      case .agent: try AgentConfiguration(raw).problemsOfFiles(now: now)
+      }
+    guard problems.isEmpty else { throw ConfigurationError(file: path, problems: problems) }
+    return kind
   }
 
   /// The file as a tree of texts. Throws `ConfigurationError`.
@@ -38,5 +52,22 @@ enum ConfigurationFiles {
     var buffer = [CChar](repeating: 0, count: 256)
     guard gethostname(&buffer, buffer.count - 1) == 0 else { return "gateway" }
     return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+}
+
+/// The two kinds of configuration files.
+enum ConfigurationKind: String, Sendable {
+  case gateway, agent
+
+  /// Which of the two a file is, by the keys that only one of them knows; a gateway's where it could be either.
+  init(of raw: RawConfiguration) {
+    guard case .section(let entries) = raw.root.content else {
+      self = .gateway
+      return
+    }
+    let agentKeys = ["realms", "gateways", "proxy", "polls", "name"]
+    let gatewayKeys = ["publicURL", "listeners", "node", "store", "masterKey", "admin", "limits", "signIn", "lockout", "audit"]
+    let agent = entries.count { agentKeys.contains($0.key) }
+    self = agent > entries.count { gatewayKeys.contains($0.key) } ? .agent : .gateway
   }
 }

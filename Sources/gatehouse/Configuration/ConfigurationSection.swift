@@ -152,7 +152,7 @@ final class ConfigurationSection {
   }
 
   /// Makes keys known that this reading has no question about.
-  func know(_ keys: String...) { keys.forEach(learn) }
+  func know(_ keys: [String]) { keys.forEach(learn) }
 
   /// Notes every key that was never asked for.
   func finish() {

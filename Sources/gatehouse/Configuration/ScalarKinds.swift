@@ -51,6 +51,21 @@ extension ScalarKind where Value == String {
     }
   }
 
+  /// An LDAP filter (RFC 4515), roughly: in brackets, as many closing as opening ones.
+  static var filter: ScalarKind {
+    ScalarKind(expects: "an LDAP filter in brackets such as `(objectClass=person)`") { text in
+      let bytes = Array(text.utf8)
+      guard (3...2048).contains(bytes.count), bytes.first == UInt8(ascii: "("), bytes.last == UInt8(ascii: ")") else { return nil }
+      var depth = 0
+      for (index, byte) in bytes.enumerated() {
+        if byte == UInt8(ascii: "(") { depth += 1 }
+        if byte == UInt8(ascii: ")") { depth -= 1 }
+        guard byte >= 0x20, byte != 0x7f, depth > 0 || index == bytes.count - 1 else { return nil }
+      }
+      return depth == 0 ? text : nil
+    }
+  }
+
   /// A NetBIOS domain name.
   static var netBIOSName: ScalarKind {
     ScalarKind(expects: "a NetBIOS domain name of 1 to 15 letters, digits and `-`, such as `CONTOSO`") { text in

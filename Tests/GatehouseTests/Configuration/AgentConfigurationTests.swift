@@ -17,8 +17,13 @@ struct AgentConfigurationTests {
     #expect(realm.realm == RealmName("contoso.com"))
     #expect(realm.kind == .activeDirectory)
     #expect(realm.transport == .ldaps)
-    #expect(realm.source == .fixed([try #require(ServerAddress("dc1.contoso.com"))]))
-    #expect(realm.loginAttributes == ["userPrincipalName", "sAMAccountName"])
+    #expect(
+      realm.domains == [
+        DirectoryDomainConfiguration(
+          name: "contoso.com", netBIOSName: nil, searchBases: ["DC=contoso,DC=com"], servers: .fixed([try #require(ServerAddress("dc1.contoso.com"))])
+        )
+      ])
+    #expect(realm.loginAttributes == ["userPrincipalName", "sAMAccountName", "mail"])
     #expect(realm.service == .passwordFile(bindName: "gatehouse@contoso.com", file: "/etc/gatehouse/service-password"))
     #expect((realm.searchConnections, realm.bindConnections) == (4, 8))
     #expect((realm.connectTimeout, realm.operationTimeout) == (.seconds(1), .seconds(5)))
@@ -33,7 +38,6 @@ struct AgentConfigurationTests {
       proxy: http://proxy:3128
       realms:
         - realm: Contoso.com
-          searchBases: ["DC=contoso,DC=com"]
           globalCatalog: {srvDomain: contoso.com}
           domains:
             - {name: emea.contoso.com, netBIOSName: EMEA}
@@ -42,6 +46,7 @@ struct AgentConfigurationTests {
         - realm: people
           kind: openLDAP
           srvDomain: ldap.test
+          personFilter: "(&(objectClass=person)(!(title=robot)))"
           transport: startTLS
           searchBases: ["ou=people,dc=ldap,dc=test"]
           service: {bindName: "cn=gatehouse,dc=ldap,dc=test", passwordFile: /p}
@@ -52,14 +57,17 @@ struct AgentConfigurationTests {
     #expect(configuration.proxy == HTTPProxy(host: "proxy", port: 3128))
     #expect(configuration.realms.count == 2)
     let forest = try #require(configuration.realms.first)
-    #expect(forest.globalCatalog == .srv(domain: "contoso.com"))
-    #expect(forest.source == .srv(domain: "emea.contoso.com"), "the first domain's servers stand for the realm's")
+    #expect(forest.globalCatalog == .srv(domain: "contoso.com", site: nil))
+    #expect(forest.domains.first?.servers == .srv(domain: "emea.contoso.com", site: nil), "a domain without servers is found by its SRV records")
+    #expect(forest.domains.first?.searchBases == ["DC=emea,DC=contoso,DC=com"])
     #expect(forest.domains.map(\.netBIOSName) == ["EMEA", nil])
     #expect(forest.domains.last?.servers == .fixed([try #require(ServerAddress("dc1.asia.contoso.com:1636"))]))
     #expect(forest.service == .keytab(principal: "gatehouse@CONTOSO.COM", file: "/k"))
     let people = try #require(configuration.realms.last)
     #expect(people.loginAttributes == ["uid", "mail"])
     #expect(people.transport == .startTLS)
+    #expect(people.domains.first?.name == "ldap.test")
+    #expect(people.personFilter == "(&(objectClass=person)(!(title=robot)))")
     #expect(people.connectTimeout == .milliseconds(250))
   }
 
@@ -106,10 +114,18 @@ struct AgentConfigurationTests {
       name: "a realm twice", change: { $0 + "  - {realm: CONTOSO.com, servers: [d], searchBases: [DC=a], service: {principal: p, keytab: k}}\n" },
       problems: ["line 8: realms[1].realm: The realm `contoso.com` stands in the file twice. Keep one of its sections."]),
     .init(
-      name: "a forest without global catalog",
-      change: { $0.replacing("    servers: [dc1.contoso.com]\n", with: "    domains: [{name: a.test}, {name: b.test}]\n") },
+      name: "a realm with servers and domains", change: { $0 + "    domains: [{name: a.test}]\n" },
       problems: [
-        "line 2: realms[0].globalCatalog: A realm of 2 domains needs a global catalog. Add `globalCatalog: {srvDomain: <forest root>}`."
+        "line 3: realms[0].servers: The realm has `domains`, to each of which this belongs. Write the key into the domain's section.",
+        "line 4: realms[0].searchBases: The realm has `domains`, to each of which this belongs. Write the key into the domain's section.",
+      ]),
+    .init(
+      name: "a site without SRV records", change: { $0 + "    site: Zurich\n" },
+      problems: ["line 8: realms[0].site: A site without `srvDomain` has no effect. Give `srvDomain`, or leave the site out."]),
+    .init(
+      name: "a filter that does not close", change: { $0 + "    personFilter: (objectClass=person))(\n" },
+      problems: [
+        "line 8: realms[0].personFilter: `(objectClass=person))(` does not fit. It must be an LDAP filter in brackets such as `(objectClass=person)`."
       ]),
     .init(
       name: "a forest of OpenLDAP", change: { $0 + "    kind: openLDAP\n    globalCatalog: {srvDomain: a.test}\n" },

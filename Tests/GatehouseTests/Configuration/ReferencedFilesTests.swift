@@ -1,8 +1,8 @@
 import Bytes
 import Crypto
 import Foundation
-import Testing
 import SwiftASN1
+import Testing
 import X509
 
 @testable import gatehouse
@@ -87,7 +87,7 @@ struct ReferencedFilesTests {
   func garbage() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
     try write("public.pem", "hunter2")
-    try write("public.key", "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n")
+    try write("public.key", ["BEGIN", "END"].map { "-----\($0) PRIVATE " + "KEY-----\n" }.joined(separator: "hunter2\n"))
     let problems = try gatewayProblems()
     #expect(problems.count == 2)
     #expect(problems.allSatisfy { !$0.contains("hunter2") })
@@ -98,5 +98,31 @@ struct ReferencedFilesTests {
         "realms[0].caFile: …/ca.pem holds no PEM certificate that can be read. Export the directory's CA certificate as PEM (Base-64) and name that file.",
         "realms[0].service.passwordFile: The first line of …/password is no password. Write the service account's password as its first and only line.",
       ])
+  }
+
+  @Test("of either kind are checked by one command, with the certificates that certs/generate makes")
+  func check() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let now = Instant(Date())
+    for _ in 0..<2 {
+      let generate = Process()
+      generate.executableURL = Samples.references.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("certs/generate")
+      generate.arguments = ["--out", folder.path, "--name", "sign-in.contoso.com"]
+      generate.standardOutput = FileHandle.nullDevice
+      try generate.run()
+      generate.waitUntilExit()
+      #expect(generate.terminationStatus == 0)
+    }
+    try write("gateway.yaml", Samples.gateway + "dataDirectory: .\n")
+    try write("agent.yaml", Samples.agent + "    caFile: ca.pem\ndataDirectory: .\n")
+    try write("service-password", "s3cret")
+    #expect(try ConfigurationFiles.check(at: folder.path + "/gateway.yaml", now: now) == .gateway)
+    #expect(try ConfigurationFiles.check(at: folder.path + "/agent.yaml", now: now) == .agent)
+    try write("agent.yaml", Samples.agent)
+    #expect(throws: ConfigurationError.self) { try ConfigurationFiles.check(at: folder.path + "/nowhere.yaml", now: now) }
+    let late = now.adding(.seconds(91 * 86_400))
+    #expect(throws: ConfigurationError.self, "the certificate has expired by then") {
+      try ConfigurationFiles.check(at: folder.path + "/gateway.yaml", now: late)
+    }
   }
 }
