@@ -62,7 +62,7 @@ let package = Package(
     .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap2-dev"])]),
     .target(
       name: "ActiveDirectory",
-      dependencies: ["Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", "CLDAP", nioCore, nioPosix, x509, logging, metrics, lifecycle]),
+      dependencies: ["Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", "CLDAP", nioCore, nioPosix, x509, asn1, logging, metrics, lifecycle]),
     .target(
       name: "AgentLink",
       dependencies: ["Identity", "PassThrough", "Bytes", "Cryptography", httpClient, nioCore, nioHTTP1, nioSSL, crypto, logging, metrics, lifecycle]),

@@ -1,0 +1,93 @@
+import Identity
+import Synchronization
+
+/// Kept connections to one server for one purpose, bounded.
+///
+/// A connection that failed is let go; one that answered goes back, the most recently used first, so that spare ones grow old and end.
+final class ConnectionPool: Sendable {
+  private struct Idle {
+    var connection: LDAPConnection
+    var descriptor: Int32
+    var since: ContinuousClock.Instant
+    var generation: Int
+  }
+
+  private struct State {
+    var idle: [Idle] = []
+    var generation = 0
+  }
+
+  private let turnstile: Turnstile
+  private let maximumIdle: Duration
+  private let state = Mutex(State())
+  private let open: @Sendable (Deadline) async throws(LDAPFault) -> (LDAPConnection, descriptor: Int32)
+
+  /// - Parameter open: makes a connection that is ready for its purpose.
+  init(
+    turnstile: Turnstile, maximumIdle: Duration,
+    open: @escaping @Sendable (Deadline) async throws(LDAPFault) -> (LDAPConnection, descriptor: Int32)
+  ) {
+    self.turnstile = turnstile
+    self.maximumIdle = maximumIdle
+    self.open = open
+  }
+
+  /// A connection for the length of `body`. What `body` throws decides whether the connection is kept: a `.result` is an answer like any other.
+  ///
+  /// `begun` is told right before `body` gets the connection: what was thrown before cannot have reached the server's judgement.
+  func lend<Value: Sendable>(
+    deadline: Deadline, begun: () -> Void = {}, _ body: (LDAPConnection) async throws(LDAPFault) -> Value
+  ) async throws(LDAPFault) -> Value {
+    try await turnstile.enter(deadline: deadline)
+    defer { turnstile.leave() }
+    let (connection, descriptor, generation) = try await connection(deadline: deadline)
+    begun()
+    do throws(LDAPFault) {
+      let value = try await body(connection)
+      keep(Idle(connection: connection, descriptor: descriptor, since: .now, generation: generation))
+      return value
+    } catch {
+      if case .result(let result) = error, result.code != 1 {  // operationsError: AD's word for "this session is not bound"
+        keep(Idle(connection: connection, descriptor: descriptor, since: .now, generation: generation))
+      }
+      throw error
+    }
+  }
+
+  private func connection(deadline: Deadline) async throws(LDAPFault) -> (LDAPConnection, Int32, generation: Int) {
+    while true {
+      let (candidate, generation) = state.withLock { state in
+        (state.idle.popLast(), state.generation)
+      }
+      guard let candidate else {
+        let (connection, descriptor) = try await open(deadline)
+        return (connection, descriptor, generation)
+      }
+      if candidate.generation == generation, candidate.since.duration(to: .now) < maximumIdle, LDAPConnection.isQuiet(candidate.descriptor) {
+        return (candidate.connection, candidate.descriptor, generation)
+      }
+    }
+  }
+
+  private func keep(_ idle: Idle) {
+    let old: [Idle] = state.withLock { state in
+      guard idle.generation == state.generation else { return [idle] }
+      state.idle.append(idle)
+      let split = state.idle.prefix { $0.since.duration(to: .now) >= maximumIdle }.count
+      let old = Array(state.idle.prefix(split))
+      state.idle.removeFirst(split)
+      return old
+    }
+    _ = old  // closed here, outside of the lock
+  }
+
+  /// Lets all connections go: the idle ones now, those in use when they come back.
+  func renew() {
+    let old: [Idle] = state.withLock { state in
+      state.generation += 1
+      defer { state.idle = [] }
+      return state.idle
+    }
+    _ = old
+  }
+}

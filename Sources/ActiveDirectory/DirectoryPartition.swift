@@ -1,0 +1,169 @@
+import Identity
+import NIOCore
+import Synchronization
+
+/// The servers of one domain (or the global catalog), with kept connections to each: searches bound as the service account, and binds.
+///
+/// A question that was not put to a server's judgement goes on to the next server. A bind that may have been is never repeated: AD might
+/// count one wrong password twice (protocols.md 3.3).
+final class DirectoryPartition: Sendable {
+  private struct Pools: Sendable {
+    var searches: ConnectionPool
+    var binds: ConnectionPool
+  }
+
+  let locator: ServerLocator
+  private let settings: DirectorySettings
+  private let isGlobalCatalog: Bool
+  private let logOn: ServiceLogOn
+  private let names: NameResolution
+  private let timers: any EventLoop
+  private let pools = Mutex<[DirectoryServer: Pools]>([:])
+  private let seenRefusals = Mutex<Int>(0)
+
+  init(
+    source: ServerSource, isGlobalCatalog: Bool, settings: DirectorySettings, logOn: ServiceLogOn, names: NameResolution,
+    alarms: DirectoryAlarms, timers: any EventLoop
+  ) {
+    locator = ServerLocator(source: source, names: names, setAside: settings.timeouts.setAside, alarms: alarms)
+    self.settings = settings
+    self.isGlobalCatalog = isGlobalCatalog
+    self.logOn = logOn
+    self.names = names
+    self.timers = timers
+  }
+
+  /// Searches on the first server that answers.
+  func search(_ query: LDAPSearch, deadline: Deadline, trace: TraceRecorder) async throws(LDAPFault) -> LDAPSearch.Outcome {
+    renewAfterRefusal()
+    var last: LDAPFault?
+    for server in try await locator.servers(deadline: deadline) {
+      guard !deadline.hasPassed else { throw .timedOut }
+      // A kept connection may have died a moment ago without anybody's fault, so one more try on a new one.
+      for isLastTry in [false, true] {
+        let wasBegun = Flag()
+        do throws(LDAPFault) {
+          let outcome = try await pools(of: server).searches.lend(deadline: deadline, begun: { wasBegun.isSet = true }) {
+            connection async throws(LDAPFault) in
+            let started = ContinuousClock.now
+            let outcome = try await connection.search(query, timeout: self.operationTimeout(deadline))
+            trace.add(.search, "\(server): \(outcome.entries.count) found", since: started)
+            return outcome
+          }
+          locator.worked(server)
+          return outcome
+        } catch {
+          guard error.concernsServer else { throw error }
+          last = error
+          if !isLastTry, wasBegun.isSet, case .unreachable = error { continue }
+          if !isLastTry, wasBegun.isSet, case .result(let result) = error, result.code == 1 { continue }
+          report(error, of: server, trace: trace)
+          break
+        }
+      }
+    }
+    throw last ?? .noServer(locator.title)
+  }
+
+  /// Binds as a person on the first server that can be reached, and proves the session where that succeeds.
+  func bind(
+    _ name: String, password: Password, proving entry: LDAPEntry?, deadline: Deadline, trace: TraceRecorder
+  ) async throws(LDAPFault) -> (result: LDAPResult, tokens: [[UInt8]]) {
+    var last: LDAPFault?
+    for server in try await locator.servers(deadline: deadline) {
+      guard !deadline.hasPassed else { throw .timedOut }
+      let wasSent = Flag()
+      do throws(LDAPFault) {
+        let answer = try await pools(of: server).binds.lend(deadline: deadline, begun: { wasSent.isSet = true }) {
+          connection async throws(LDAPFault) -> (LDAPResult, [[UInt8]]) in
+          // "Must not start a bind after the deadline" (PasswordValidator): the wait for a connection may have used it up.
+          guard !deadline.hasPassed else { throw .timedOut }
+          let started = ContinuousClock.now
+          let result = try await connection.bind(name, password: password.secret, timeout: self.operationTimeout(deadline))
+          trace.add(.bind, "\(server): \(result.summary)", since: started)
+          if result.wasNotProcessed { throw .result(result) }
+          guard result.code == 0, let entry else { return (result, []) }
+          return (result, try await connection.proveSession(of: entry, kind: self.settings.kind, timeout: self.operationTimeout(deadline)))
+        }
+        locator.worked(server)
+        return answer
+      } catch {
+        guard error.concernsServer else { throw error }
+        report(error, of: server, trace: trace)
+        if wasSent.isSet {
+          guard case .result(let result) = error, result.wasNotProcessed else { throw error }
+        }
+        last = error
+      }
+    }
+    throw last ?? .noServer(locator.title)
+  }
+
+  private func report(_ fault: LDAPFault, of server: DirectoryServer, trace: TraceRecorder) {
+    locator.failed(server, fault)
+    trace.add(.domainController, "\(server): \(fault.summary)")
+  }
+
+  private func operationTimeout(_ deadline: Deadline) -> Duration { min(settings.timeouts.operation, deadline.remaining()) }
+
+  /// A refused service credential ends the sessions that its former self still has: the next question must log on anew, as the one try.
+  private func renewAfterRefusal() {
+    let count = logOn.refusalCount
+    let changed = seenRefusals.withLock { seen in
+      defer { seen = count }
+      return seen != count
+    }
+    guard changed else { return }
+    for pool in pools.withLock({ Array($0.values) }) { pool.searches.renew() }
+  }
+
+  /// Lets all kept connections go.
+  func renew() {
+    for pool in pools.withLock({ Array($0.values) }) {
+      pool.searches.renew()
+      pool.binds.renew()
+    }
+  }
+
+  private func pools(of server: DirectoryServer) -> Pools {
+    pools.withLock { pools in
+      if let known = pools[server] { return known }
+      let made = makePools(server)
+      pools[server] = made
+      return made
+    }
+  }
+
+  private func makePools(_ server: DirectoryServer) -> Pools {
+    func pool(_ limit: Int, _ purpose: String, prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?) -> ConnectionPool {
+      let turnstile = Turnstile(limit: limit, maximumWaiting: settings.maximumWaiting, timers: timers)
+      return ConnectionPool(turnstile: turnstile, maximumIdle: settings.timeouts.idle) { [self] deadline async throws(LDAPFault) in
+        let addresses = await names.addresses(of: server, port: port(of: server), deadline: deadline)
+        let peer = LDAPConnection.Peer(
+          host: server.host, addresses: addresses, security: settings.security, authorityFile: settings.authorityFile)
+        let connection = LDAPConnection(name: "ldap-\(purpose)")
+        let descriptor = try await connection.open(peer, timeout: min(settings.timeouts.connect, deadline.remaining()))
+        try await prepare?(connection, deadline)
+        return (connection, descriptor)
+      }
+    }
+    return Pools(
+      searches: pool(settings.searchConnections, "search") { [logOn, settings] connection, deadline async throws(LDAPFault) in
+        try await logOn.logOn(connection, server: server.description, timeout: settings.timeouts.operation, deadline: deadline)
+      },
+      binds: pool(settings.bindConnections, "bind", prepare: nil))
+  }
+
+  private func port(of server: DirectoryServer) -> Int {
+    if let port = server.port { return port }
+    switch (settings.security, isGlobalCatalog) {
+    case (.ldaps, false): return 636
+    case (.startTLS, false): return 389
+    case (.ldaps, true): return 3269
+    case (.startTLS, true): return 3268
+    }
+  }
+}
+
+/// Set by a closure that runs before the one who reads it goes on.
+private final class Flag { var isSet = false }

@@ -1,0 +1,193 @@
+import Bytes
+import CLDAP
+import Foundation
+
+/// One connection to a directory server, with its own thread: libldap's handle never leaves it.
+///
+/// One operation is outstanding at a time. After a fault the connection is of no further use: its owner lets it go, which closes it.
+actor LDAPConnection {
+  /// How to reach the server and whom to take for it.
+  struct Peer: Sendable, Hashable {
+    /// The name that the certificate must bear.
+    var host: String
+    var addresses: [NetworkAddress]
+    var security: TransportSecurity
+    var authorityFile: String?
+  }
+
+  /// Larger than any person's entry; a hostile server gets no more memory than this (threats.md B3.8).
+  static let maximumMessageBytes = 4 << 20
+  /// Text that libldap hands to GnuTLS as a priority string: no TLS below 1.2.
+  private static let tlsPriorities = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
+
+  private let executor: ThreadExecutor
+  nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+  private var handle: LDAPHandle?
+
+  /// Makes the thread; `open` makes the connection.
+  init(name: String) { executor = ThreadExecutor(name: name) }
+
+  deinit { executor.stop() }
+
+  /// Connects and finishes TLS, certificate and name checked. Answers the descriptor, for `isQuiet` only.
+  ///
+  /// Nothing is bound yet. Throws `unreachable`, `timedOut` or `tls`.
+  func open(_ peer: Peer, timeout: Duration) throws(LDAPFault) -> Int32 {
+    let deadline = ContinuousClock.now.advanced(by: timeout)
+    var last = LDAPFault.unreachable("\(peer.host) has no address")
+    for address in peer.addresses {
+      let left = ContinuousClock.now.duration(to: deadline)
+      guard left > .zero else { break }
+      do throws(LDAPFault) {
+        let descriptor = try address.connect(timeout: left)
+        let handle = try LDAPHandle(adopting: descriptor, host: peer.host)
+        try secure(handle, peer: peer, deadline: deadline)
+        // libldap leaves the socket blocking after its handshake; then half a TLS record would hold this thread past any deadline.
+        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+        self.handle = handle
+        return descriptor
+      } catch {
+        last = error
+        if case .tls = error { break }  // another address of the same server would show the same certificate
+      }
+    }
+    throw last
+  }
+
+  private func secure(_ handle: LDAPHandle, peer: Peer, deadline: ContinuousClock.Instant) throws(LDAPFault) {
+    let ld = handle.pointer
+    try handle.set(LDAP_OPT_X_TLS_REQUIRE_CERT, to: LDAP_OPT_X_TLS_DEMAND)
+    try handle.set(LDAP_OPT_X_TLS_REQUIRE_SAN, to: LDAP_OPT_X_TLS_DEMAND)
+    try handle.set(LDAP_OPT_X_TLS_CIPHER_SUITE, to: LDAPConnection.tlsPriorities)
+    try handle.set(LDAP_OPT_X_TLS_CACERTFILE, to: peer.authorityFile ?? "/etc/ssl/certs/ca-certificates.crt")
+    guard ldap_set_option(ld, LDAP_OPT_X_TLS_NEWCTX, [Int32(0)]) == LDAP_OPT_SUCCESS else {
+      throw .tls("the certificate authorities in \(peer.authorityFile ?? "the system's store") cannot be read")
+    }
+    if peer.security == .startTLS {
+      let answer = try startTLS(handle, timeout: ContinuousClock.now.duration(to: deadline))
+      guard answer.code == 0 else { throw .tls("the server refuses StartTLS: \(answer.summary)") }
+    }
+    var left = ContinuousClock.now.duration(to: deadline).timeval
+    guard ldap_set_option(ld, LDAP_OPT_NETWORK_TIMEOUT, &left) == LDAP_OPT_SUCCESS else { throw .protocolViolation("no network time-out") }
+    let result = ldap_install_tls(ld)
+    guard result == LDAP_SUCCESS else {
+      if result == LDAP_TIMEOUT || ContinuousClock.now >= deadline { throw .timedOut }
+      throw .tls("handshake or certificate check failed for \(peer.host): \(handle.errorText)")
+    }
+    guard let version = handle.text(LDAP_OPT_X_TLS_VERSION), ["TLS1.2", "TLS1.3"].contains(version) else {
+      throw .tls("TLS 1.2 or later is required")
+    }
+    guard let der = handle.bytes(LDAP_OPT_X_TLS_PEERCERT) else { throw .tls("the server's certificate cannot be read") }
+    try PeerCertificate.verify(der: der, host: peer.host)
+  }
+
+  /// RFC 4511 §4.14.
+  private func startTLS(_ handle: LDAPHandle, timeout: Duration) throws(LDAPFault) -> LDAPResult {
+    var id: Int32 = 0
+    guard ldap_extended_operation(handle.pointer, LDAP_EXOP_START_TLS, nil, nil, nil, &id) == LDAP_SUCCESS else {
+      throw .unreachable(handle.errorText)
+    }
+    let message = try handle.receive(id, timeout: timeout)
+    guard message.type == LDAP_RES_EXTENDED else { throw .protocolViolation("no answer to StartTLS") }
+    return try message.result()
+  }
+
+  // MARK: Operations
+
+  /// A simple bind. `sent` in a thrown fault's stead is always assumed: nobody may repeat this elsewhere, the try may have counted.
+  ///
+  /// This is the innermost of the three places where an empty password is refused (threats.md B3.1): it would be an anonymous bind, and succeed.
+  func bind(_ name: String, password: Secret, timeout: Duration) throws(LDAPFault) -> LDAPResult {
+    let handle = try opened()
+    guard !name.isEmpty, !name.utf8.contains(0) else { throw .protocolViolation("a bind needs a name") }
+    guard !password.isEmpty, !password.contains(where: { $0 == 0 }) else { throw .protocolViolation("a bind needs a password") }
+    var id: Int32 = 0
+    let sent = password.withBytes { bytes in
+      // libldap copies the bytes into the request and changes nothing; its field is just not declared const.
+      var credential = berval(
+        bv_len: ber_len_t(bytes.count), bv_val: UnsafeMutablePointer(mutating: bytes.baseAddress?.assumingMemoryBound(to: CChar.self)))
+      return ldap_sasl_bind(handle.pointer, name, nil, &credential, nil, nil, &id)
+    }
+    guard sent == LDAP_SUCCESS else { throw .unreachable(handle.errorText) }
+    let message = try handle.receive(id, timeout: timeout)
+    guard message.type == LDAP_RES_BIND else { throw .protocolViolation("the answer to a bind is no BindResponse") }
+    return try message.result()
+  }
+
+  /// Whose session this is (RFC 4532): nil where the server does not know the operation, empty for anonymous.
+  func whoAmI(timeout: Duration) throws(LDAPFault) -> [UInt8]? {
+    let handle = try opened()
+    var id: Int32 = 0
+    guard ldap_extended_operation(handle.pointer, LDAP_EXOP_WHO_AM_I, nil, nil, nil, &id) == LDAP_SUCCESS else {
+      throw .unreachable(handle.errorText)
+    }
+    let message = try handle.receive(id, timeout: timeout)
+    guard message.type == LDAP_RES_EXTENDED else { throw .protocolViolation("the answer to Who am I is no ExtendedResponse") }
+    let result = try message.result()
+    switch result.code {
+    case 0: return message.extendedValue() ?? []
+    case 2, 12, 53: return nil  // protocolError is the answer to an unknown operation (RFC 4511 §4.12)
+    default: throw .result(result)
+    }
+  }
+
+  /// The entries of a search, at most `limit`; `isComplete` tells whether the server had no more. References to other servers are ignored.
+  func search(_ query: LDAPSearch, timeout: Duration) throws(LDAPFault) -> LDAPSearch.Outcome {
+    let handle = try opened()
+    let deadline = ContinuousClock.now.advanced(by: timeout)
+    let id = try handle.send(query, timeout: timeout)
+    var entries: [LDAPEntry] = []
+    var references = 0
+    while true {
+      let message = try handle.receive(id, timeout: ContinuousClock.now.duration(to: deadline), single: true)
+      switch message.type {
+      case LDAP_RES_SEARCH_ENTRY:
+        if entries.count >= query.limit {
+          ldap_abandon_ext(handle.pointer, id, nil, nil)
+          return LDAPSearch.Outcome(entries: entries, isComplete: false)
+        }
+        entries.append(try message.entry())
+      case LDAP_RES_SEARCH_REFERENCE:
+        references += 1
+        guard references < 1000 else { throw .protocolViolation("too many search references") }
+      case LDAP_RES_SEARCH_RESULT:
+        let result = try message.result()
+        switch result.code {
+        case 0: return LDAPSearch.Outcome(entries: entries, isComplete: true)
+        case 4: return LDAPSearch.Outcome(entries: entries, isComplete: false)  // sizeLimitExceeded: ours, or the server's smaller one
+        default: throw .result(result)
+        }
+      case LDAP_RES_INTERMEDIATE: continue
+      default: throw .protocolViolation("message \(message.type) in answer to a search")
+      }
+    }
+  }
+
+  private func opened() throws(LDAPFault) -> LDAPHandle {
+    guard let handle else { throw .unreachable("the connection is closed") }
+    return handle
+  }
+
+  /// Whether nothing waits to be read on a connection that nobody uses: what waits could only be an end or a notice of disconnection.
+  static func isQuiet(_ descriptor: Int32) -> Bool {
+    var event = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    return poll(&event, 1, 0) == 0
+  }
+}
+
+/// What to look for.
+struct LDAPSearch: Sendable {
+  enum Scope: Int32, Sendable { case base = 0, oneLevel = 1, subtree = 2 }
+
+  struct Outcome: Sendable {
+    var entries: [LDAPEntry]
+    var isComplete: Bool
+  }
+
+  var base: String
+  var scope: Scope
+  var filter: LDAPFilter
+  /// Empty: none at all (RFC 4511 §4.5.1.8 `1.1`).
+  var attributes: [String]
+  var limit: Int
+}

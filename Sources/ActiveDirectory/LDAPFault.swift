@@ -1,0 +1,98 @@
+import Identity
+
+/// Why an LDAP operation gave no answer that could be judged.
+enum LDAPFault: Error, Equatable {
+  /// No TCP connection, or it ended. The text is for administrators.
+  case unreachable(String)
+  /// Nothing (complete) came within the time.
+  case timedOut
+  /// The certificate, the name in it, or the handshake was not acceptable.
+  case tls(String)
+  /// The peer answered something that RFC 4511 does not allow at this point, or more than the limits allow.
+  case protocolViolation(String)
+  /// The peer said "success" but could not show whose session it is.
+  case unproven(String)
+  /// The directory answered with an error that does not depend on the person.
+  case result(LDAPResult)
+  /// The directory does not accept the credential that Gatehouse searches with, or it cannot be read.
+  case serviceCredential(String)
+  /// No server is left to ask.
+  case noServer(String)
+  /// All connections are in use and too many questions wait already.
+  case overloaded
+
+  /// What the person's sign-in is answered with.
+  var cause: UnknownCause {
+    switch self {
+    case .unreachable: .directoryUnreachable
+    case .timedOut: .deadlineExceeded
+    case .tls: .directoryTLS
+    case .protocolViolation: .directoryError
+    case .unproven: .directoryUnproven
+    case .result(let result): result.unknownCause
+    case .serviceCredential: .serviceCredentialRefused
+    case .noServer: .noDirectoryServer
+    case .overloaded: .overloaded
+    }
+  }
+
+  /// For the trace; never contains a password.
+  var summary: String {
+    switch self {
+    case .unreachable(let text): "unreachable: \(text)"
+    case .timedOut: "no answer in time"
+    case .tls(let text): "TLS: \(text)"
+    case .protocolViolation(let text): "not LDAP as it should be: \(text)"
+    case .unproven(let text): "success without proof: \(text)"
+    case .result(let result): result.summary
+    case .serviceCredential(let text): "service credential: \(text)"
+    case .noServer(let text): "no directory server: \(text)"
+    case .overloaded: "all connections are busy"
+    }
+  }
+
+  /// Whether the question may be put to another server. What depends on us, not on the server, may not.
+  var concernsServer: Bool {
+    switch self {
+    case .unreachable, .timedOut, .tls, .protocolViolation, .unproven: true
+    case .result(let result): result.concernsServer
+    case .serviceCredential, .noServer, .overloaded: false
+    }
+  }
+}
+
+/// The LDAPResult of RFC 4511 §4.1.9, bounded.
+struct LDAPResult: Sendable, Equatable {
+  var code: Int32
+  /// At most `maximumDiagnosticBytes` of the server's text, as bytes: nobody promised that they are UTF-8.
+  var diagnostic: [UInt8]
+
+  static let maximumDiagnosticBytes = 512
+
+  init(code: Int32, diagnostic: some Sequence<UInt8> = []) {
+    self.code = code
+    self.diagnostic = Array(diagnostic.prefix(LDAPResult.maximumDiagnosticBytes))
+  }
+
+  /// Code, sub-code and the printable part of the text.
+  var summary: String {
+    let text = String(decoding: diagnostic.map { (0x20...0x7e).contains($0) ? $0 : UInt8(ascii: ".") }, as: UTF8.self)
+    return "result \(code)" + (text.isEmpty ? "" : " (\(text))")
+  }
+}
+
+/// An entry of a search.
+struct LDAPEntry: Sendable, Equatable {
+  var distinguishedName: String
+  /// Attribute descriptions in lower case (options such as `;range=0-1499` included) → values.
+  var attributes: [String: [[UInt8]]]
+
+  /// The values of an attribute, by any spelling of its name.
+  func values(_ name: String) -> [[UInt8]] { attributes[asciiLowercased(name)] ?? [] }
+
+  /// The first value that is UTF-8.
+  func text(_ name: String) -> String? {
+    for value in values(name) { if let text = String(validating: value, as: UTF8.self) { return text } }
+    return nil
+  }
+}

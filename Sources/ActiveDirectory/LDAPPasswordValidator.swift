@@ -1,0 +1,249 @@
+import Bytes
+import Identity
+import Logging
+import NIOCore
+import NIOPosix
+
+/// Judges a password by binding to the directory as the person whom the typed name means.
+///
+/// ```
+/// name ──search (service account)──► nobody ──bind to a name that cannot exist──► refused: userNotFound
+///                                    several ─────────────(the same)────────────► refused: ambiguousName
+///                                    one ──bind as that entry──► refused (sub-code) | success ──proof──► accepted
+/// ```
+/// Whoever is found or not, a question costs one search and one bind, so that an outsider learns nothing from the time.
+package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
+  private struct Found: Sendable {
+    var entry: LDAPEntry
+    var partition: DirectoryPartition
+    var domain: DirectoryDomain
+  }
+
+  private enum Finding: Sendable {
+    case person(Found)
+    case nobody(Refusal)
+  }
+
+  private let settings: DirectorySettings
+  private let domains: [(domain: DirectoryDomain, partition: DirectoryPartition)]
+  private let globalCatalog: DirectoryPartition?
+  private let logOn: ServiceLogOn
+  private let standing: DirectoryAlarms
+  private let groups = GroupLookup()
+
+  /// - Parameters:
+  ///   - settings: one realm's directory.
+  ///   - logger: for what concerns the directory as a whole; nothing about people is logged.
+  ///   - now: the wall clock, for the time of alarms.
+  package init(settings: DirectorySettings, logger: Logger, now: @escaping @Sendable () -> Instant) {
+    let timers = MultiThreadedEventLoopGroup.singleton.any()
+    let names = NameResolution(timers: timers)
+    let alarms = DirectoryAlarms(now: now)
+    let turnstile = Turnstile(limit: 1, maximumWaiting: settings.maximumWaiting, timers: timers)
+    let logOn = ServiceLogOn(settings: settings, turnstile: turnstile, alarms: alarms, logger: logger)
+    func partition(_ source: ServerSource, isGlobalCatalog: Bool) -> DirectoryPartition {
+      DirectoryPartition(
+        source: source, isGlobalCatalog: isGlobalCatalog, settings: settings, logOn: logOn, names: names, alarms: alarms, timers: timers)
+    }
+    self.settings = settings
+    self.logOn = logOn
+    standing = alarms
+    domains = settings.domains.map { ($0, partition($0.servers, isGlobalCatalog: false)) }
+    globalCatalog = settings.globalCatalog.map { partition($0, isGlobalCatalog: true) }
+  }
+
+  package func alarms() async -> [Alarm] { standing.all }
+
+  /// Lets all kept connections go; the next question makes new ones.
+  package func closeConnections() {
+    globalCatalog?.renew()
+    for (_, partition) in domains { partition.renew() }
+  }
+
+  /// Whether the directory can be searched now: reached, its certificate accepted, the service account logged on. Nil where all is well.
+  ///
+  /// For `gatehouse check --online` and at start, so that the first person does not pay for the first connection.
+  package func firstProblem(deadline: Deadline) async -> String? {
+    let trace = TraceRecorder()
+    do throws(LDAPFault) {
+      try await logOn.check()
+      let query = LDAPSearch(base: "", scope: .base, filter: .present("objectClass"), attributes: [], limit: 1)
+      for partition in domains.map(\.partition) + (globalCatalog.map { [$0] } ?? []) {
+        _ = try await partition.search(query, deadline: deadline, trace: trace)
+      }
+      return nil
+    } catch {
+      return error.summary
+    }
+  }
+
+  package func validate(_ credential: Credential, wanting request: AttributeRequest, deadline: Deadline) async -> Judgement {
+    // The gateway and the agent refused this already (threats.md B3.1); the door does not rely on it.
+    guard !credential.password.secret.isEmpty, !credential.password.secret.contains(where: { $0 == 0 }) else {
+      return Judgement(.refused(Refusal(.malformedPassword)))
+    }
+    guard UserName(credential.userName.text) != nil else { return Judgement(.refused(Refusal(.malformedUserName))) }
+    let trace = TraceRecorder()
+    do throws(LDAPFault) {
+      guard !deadline.hasPassed else { throw .timedOut }
+      try await logOn.check()
+      let verdict = try await judge(credential, request, deadline, trace)
+      return Judgement(verdict, trace: trace.notes)
+    } catch {
+      if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }
+      return Judgement(.unknown(error.cause), trace: trace.notes)
+    }
+  }
+
+  // MARK: The steps
+
+  private func judge(
+    _ credential: Credential, _ request: AttributeRequest, _ deadline: Deadline, _ trace: TraceRecorder
+  ) async throws(LDAPFault) -> Verdict {
+    let wanted = PersonAttributes.permitted(request)
+    let name = LoginName(credential.userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
+    switch try await find(name, wanted: wanted, deadline: deadline, trace: trace) {
+    case .person(let found):
+      return try await bind(as: found, credential, request, wanted: wanted, deadline: deadline, trace: trace)
+    case .nobody(let refusal):
+      return try await bindToNobody(credential, refusal, deadline: deadline, trace: trace)
+    }
+  }
+
+  /// The one person whom the name means.
+  private func find(
+    _ name: LoginName, wanted: [String], deadline: Deadline, trace: TraceRecorder
+  ) async throws(LDAPFault) -> Finding {
+    var candidates: [(entry: LDAPEntry, index: Int)] = []
+    var isComplete = true
+    func search(_ partition: DirectoryPartition, base: String) async throws(LDAPFault) -> [LDAPEntry] {
+      let query = LDAPSearch(
+        base: base, scope: .subtree, filter: name.filter(people: settings.personFilter),
+        attributes: unique(PersonAttributes.needed(settings.kind, loginAttributes: settings.loginAttributes) + wanted), limit: 20)
+      let outcome = try await partition.search(query, deadline: deadline, trace: trace)
+      isComplete = isComplete && outcome.isComplete
+      return outcome.entries
+    }
+    if let globalCatalog {
+      // The person's own domain is the one with the longest name that the entry lies under; trees of a forest nest.
+      for entry in try await search(globalCatalog, base: "") {
+        let homes = settings.domains.indices.filter { DistinguishedName.isWithin(entry.distinguishedName, base: settings.domains[$0].searchBase) }
+        guard let home = homes.max(by: { settings.domains[$0].searchBase.utf8.count < settings.domains[$1].searchBase.utf8.count }) else { continue }
+        candidates.append((entry, home))
+      }
+    } else {
+      for (index, (domain, partition)) in domains.enumerated() {
+        for entry in try await search(partition, base: domain.searchBase) { candidates.append((entry, index)) }
+      }
+    }
+    guard isComplete else { return .nobody(Refusal(.ambiguousName)) }
+    switch name.choose(among: candidates.map(\.entry)) {
+    case .nobody: return .nobody(Refusal(.userNotFound))
+    case .several: return .nobody(Refusal(.ambiguousName))
+    case .one(let entry):
+      guard let candidate = candidates.first(where: { $0.entry == entry }) else { return .nobody(Refusal(.userNotFound)) }
+      let home = domains[candidate.index]
+      return .person(Found(entry: entry, partition: home.partition, domain: home.domain))
+    }
+  }
+
+  private func bind(
+    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], deadline: Deadline, trace: TraceRecorder
+  ) async throws(LDAPFault) -> Verdict {
+    guard let identifier = PersonAttributes.identifier(found.entry, kind: settings.kind) else {
+      throw .protocolViolation("the service account cannot read the identifier of \(found.entry.distinguishedName)")
+    }
+    let object = DirectoryObject(realm: settings.realm, id: identifier)
+    let (result, tokens) = try await found.partition.bind(
+      found.entry.distinguishedName, password: credential.password, proving: found.entry, deadline: deadline, trace: trace)
+    switch BindMeaning(result, kind: settings.kind) {
+    case .refused(let reason, let subCode): return .refused(Refusal(reason, object: object, subCode: subCode))
+    case .unknown(let cause, _): return .unknown(cause)
+    case .success: break
+    }
+    let started = ContinuousClock.now
+    let entry = try await completed(found, wanted: wanted, deadline: deadline, trace: trace)
+    var names: [String]?
+    if request.groups { names = try await groupNames(of: found, tokens: tokens, deadline: deadline, trace: trace) }
+    guard let attributes = PersonAttributes.values(entry, names: wanted) else {
+      throw .protocolViolation("the attributes asked for are more than \(PersonAttributes.maximumBytes) bytes")
+    }
+    if !wanted.isEmpty || request.groups {
+      trace.add(.attributes, "\(attributes.count) attributes\(names.map { ", \($0.count) groups" } ?? "")", since: started)
+    }
+    return .accepted(
+      AcceptedPerson(
+        object: object, immutableID: PersonAttributes.immutableID(entry, identifier: identifier),
+        userPrincipalName: entry.text("userPrincipalName") ?? credential.userName.text, attributes: attributes, groups: names,
+        passwordExpires: PersonAttributes.passwordExpiry(entry)))
+  }
+
+  /// The second half of what a found person would cost, bound to a name that no directory can have.
+  private func bindToNobody(
+    _ credential: Credential, _ refusal: Refusal, deadline: Deadline, trace: TraceRecorder
+  ) async throws(LDAPFault) -> Verdict {
+    guard let home = domains.first else { throw .noServer("no domain is configured") }
+    let name = "CN=gatehouse-\(Identifier().description),\(home.domain.searchBase)"
+    let (result, _) = try await home.partition.bind(name, password: credential.password, proving: nil, deadline: deadline, trace: trace)
+    // noSuchObject is how some directories say invalidCredentials of a name that they do not have.
+    if result.code == 32 { return .refused(refusal) }
+    switch BindMeaning(result, kind: settings.kind) {
+    case .success: throw .unproven("the server accepts a bind to a name that cannot exist")
+    case .refused: return .refused(refusal)
+    case .unknown(let cause, _): return .unknown(cause)
+    }
+  }
+
+  /// The entry with everything that was asked for: from the person's own domain where the global catalog has only a part, and with all
+  /// values where the server gave them in ranges.
+  private func completed(_ found: Found, wanted: [String], deadline: Deadline, trace: TraceRecorder) async throws(LDAPFault) -> LDAPEntry {
+    func read(_ attributes: [String]) async throws(LDAPFault) -> LDAPEntry {
+      let query = LDAPSearch(
+        base: found.entry.distinguishedName, scope: .base, filter: .present("objectClass"), attributes: attributes, limit: 1)
+      guard let entry = try await found.partition.search(query, deadline: deadline, trace: trace).entries.first else {
+        throw .protocolViolation("\(found.entry.distinguishedName) cannot be read in its own domain")
+      }
+      return entry
+    }
+    var entry = found.entry
+    if globalCatalog != nil {
+      entry = try await read(unique(PersonAttributes.needed(settings.kind, loginAttributes: settings.loginAttributes) + wanted))
+    }
+    for name in wanted {
+      var values = entry.values(name)
+      while let (description, start) = PersonAttributes.nextRange(entry, of: name) {
+        values += entry.values(description)
+        guard values.count == start, values.count <= 100_000 else { throw .protocolViolation("the values of \(name) do not fit together") }
+        entry.attributes[description] = nil
+        let more = try await read(["\(name);range=\(start)-*"])
+        for (key, rest) in more.attributes { entry.attributes[key] = rest }
+        guard PersonAttributes.nextRange(entry, of: name) == nil else { continue }
+        // The last part is named `range=1500-*`.
+        for (key, rest) in more.attributes where key.hasPrefix(asciiLowercased(name) + ";range=") {
+          values += rest
+          entry.attributes[key] = nil
+        }
+      }
+      if !values.isEmpty { entry.attributes[asciiLowercased(name)] = values }
+    }
+    return entry
+  }
+
+  private func groupNames(of found: Found, tokens: [[UInt8]], deadline: Deadline, trace: TraceRecorder) async throws(LDAPFault) -> [String] {
+    let partition = globalCatalog ?? found.partition
+    let base = globalCatalog == nil ? found.domain.searchBase : ""
+    let search: GroupLookup.Search = { query async throws(LDAPFault) in
+      try await partition.search(query, deadline: deadline, trace: trace)
+    }
+    switch settings.kind {
+    case .activeDirectory:
+      return try await groups.groups(ofTokens: tokens, person: found.entry.values("objectSid").first, base: base, search: search)
+    case .openLDAP: return try await groups.groups(ofMember: found.entry.distinguishedName, base: base, search: search)
+    }
+  }
+
+  private func unique(_ names: [String]) -> [String] {
+    var seen: Set<String> = []
+    return names.filter { seen.insert(asciiLowercased($0)).inserted }
+  }
+}

@@ -1,0 +1,146 @@
+import Bytes
+import Foundation
+import Identity
+import Logging
+import Synchronization
+
+/// Logs search connections on with the service credential, and protects that credential.
+///
+/// ```
+///             refused (49)                 five minutes passed, or the file's content changed: one try
+///   accepted ───────────► refused ──────────────────────────────────────────► accepted | refused
+/// ```
+/// While it is refused every question is answered "could not find out": a stale password, tried once per question, would lock the service
+/// account in the directory. Log-ons happen one at a time, so that even at start one wrong password is one bad try.
+actor ServiceLogOn {
+  private struct Refusal: Sendable {
+    var material: Secret
+    var until: ContinuousClock.Instant
+    var text: String
+  }
+
+  private let executor = ThreadExecutor(name: "service-logon")  // reads the credential's file, perhaps from a slow disk
+  nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+  private let credential: ServiceCredential
+  private let kind: DirectoryKind
+  private let rest: Duration
+  private let turnstile: Turnstile
+  private let alarms: DirectoryAlarms
+  private let logger: Logger
+  private let refusal = Mutex<Refusal?>(nil)
+  private let refusals = Mutex<Int>(0)
+
+  init(settings: DirectorySettings, turnstile: Turnstile, alarms: DirectoryAlarms, logger: Logger) {
+    credential = settings.credential
+    kind = settings.kind
+    rest = settings.timeouts.credentialRest
+    self.turnstile = turnstile
+    self.alarms = alarms
+    self.logger = logger
+  }
+
+  deinit { executor.stop() }
+
+  /// How often the credential was refused; who keeps connections lets them go when it grows.
+  nonisolated var refusalCount: Int { refusals.withLock { $0 } }
+
+  /// Throws while the credential rests. Costs nothing while all is well.
+  nonisolated func check() async throws(LDAPFault) {
+    guard refusal.withLock({ $0 != nil }) else { return }
+    try await checkRefusal()
+  }
+
+  private func checkRefusal() throws(LDAPFault) {
+    guard let refusal = refusal.withLock({ $0 }) else { return }
+    if ContinuousClock.now >= refusal.until { return }
+    if let material = try? read(), !material.matches(refusal.material) { return }
+    throw .serviceCredential(refusal.text)
+  }
+
+  /// Makes `connection` the service account's. Throws `.serviceCredential` where the directory (or the file) does not allow it.
+  func logOn(_ connection: LDAPConnection, server: String, timeout: Duration, deadline: Deadline) async throws(LDAPFault) {
+    try await turnstile.enter(deadline: deadline)
+    defer { turnstile.leave() }
+    try checkRefusal()  // again: who waited may have waited for a refusal
+    guard !deadline.hasPassed else { throw .timedOut }
+    let material = try read()
+    switch credential {
+    case .passwordFile(let bindName, _):
+      let result = try await connection.bind(bindName, password: material, timeout: min(timeout, deadline.remaining()))
+      guard result.code == 0 else {
+        if result.code == 49 { refuse(material, name: bindName, result: result, server: server) }
+        throw result.code == 49 ? .serviceCredential("\(server) refuses \(bindName): \(result.summary)") : .result(result)
+      }
+    case .keytab:
+      throw .serviceCredential("keytab is not supported")
+    }
+    try await connection.proveSession(kind: kind, timeout: min(timeout, deadline.remaining()))
+    accept()
+  }
+
+  private func accept() {
+    guard refusal.withLock({ state in defer { state = nil }; return state != nil }) else {
+      alarms.clear(.serviceCredentialUnreadable, subject: path)
+      return
+    }
+    alarms.clear(.serviceCredentialUnreadable, subject: path)
+    alarms.clear(.serviceCredentialRefused, subject: name)
+    logger.notice("the directory accepts the service credential again", metadata: ["name": "\(name)"])
+  }
+
+  private func refuse(_ material: Secret, name: String, result: LDAPResult, server: String) {
+    let text = "\(server) refuses \(name): \(result.summary)"
+    refusal.withLock { $0 = Refusal(material: material, until: .now.advanced(by: rest), text: text) }
+    refusals.withLock { $0 += 1 }
+    let why =
+      switch BindMeaning(result, kind: kind) {
+      case .refused(.accountDisabled, _): "the account is disabled"
+      case .refused(.accountExpired, _): "the account has expired"
+      case .refused(.passwordExpired, _), .refused(.mustChangePassword, _): "its password has expired"
+      case .refused(.directoryLocked, _): "the account is locked"
+      case .refused(.signInHours, _), .refused(.workstation, _), .refused(.signInType, _), .refused(.accountRestriction, _):
+        "a restriction of the account forbids it"
+      default: "its password is wrong"
+      }
+    alarms.raise(
+      .serviceCredentialRefused, subject: name, message: "The directory refuses the service account \(name): \(why). Nobody of this realm can sign in.",
+      remedy: "Mend the account in the directory, or write its current password to \(path); a changed file is picked up at once, "
+        + "an unchanged one is tried again every \(rest.wholeMilliseconds / 1000) seconds.")
+    logger.error("the directory refuses the service credential", metadata: ["name": "\(name)", "server": "\(server)", "result": "\(result.summary)"])
+  }
+
+  private var name: String {
+    switch credential {
+    case .passwordFile(let bindName, _): bindName
+    case .keytab(let principal, _): principal
+    }
+  }
+
+  private var path: String {
+    switch credential {
+    case .passwordFile(_, let path), .keytab(_, let path): path
+    }
+  }
+
+  /// The file's content, without one line end where it is a password. Read at every log-on: those are rare, and a change must be seen.
+  private func read() throws(LDAPFault) -> Secret {
+    let limit = 1 << 20
+    guard let handle = FileHandle(forReadingAtPath: path), let data = try? handle.read(upToCount: limit + 1), !data.isEmpty, data.count <= limit
+    else { throw unreadable("cannot be read, is empty, or is larger than 1 MB") }
+    var bytes = [UInt8](data)
+    if case .passwordFile = credential {
+      if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
+      if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
+      guard !bytes.isEmpty, !bytes.contains(0) else { throw unreadable("is empty or contains NUL") }
+    }
+    return Secret(bytes)
+  }
+
+  private func unreadable(_ what: String) -> LDAPFault {
+    alarms.raise(
+      .serviceCredentialUnreadable, subject: path, message: "The file \(path) with the service credential \(what).",
+      remedy: "Make the file readable for the user that runs the agent (mode 0600), with the credential as its only content.")
+    return .serviceCredential("\(path) \(what)")
+  }
+}
