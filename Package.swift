@@ -10,6 +10,7 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
 let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let nioHTTPTypes = Target.Dependency.product(name: "NIOHTTPTypes", package: "swift-nio-extras")
@@ -80,7 +81,7 @@ let package = Package(
       name: "gatehouse",
       dependencies: [
         "Bytes", "Cryptography", "CertificateLifecycle", "Identity", "SignIn", "PassThrough", "ActiveDirectory", "AgentLink", "SQLiteStore",
-        "KeyStore", "Web", argumentParser, yams, lifecycle, httpClient, logging, metrics, nioCore, nioHTTP1, nioSSL, x509, asn1,
+        "KeyStore", "Web", argumentParser, yams, lifecycle, unixSignals, httpClient, logging, metrics, nioCore, nioHTTP1, nioSSL, x509, asn1,
       ]),
     .target(
       name: "GatehouseTesting",

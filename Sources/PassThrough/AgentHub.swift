@@ -156,6 +156,9 @@ package final class AgentHub: Sendable {
     }
   }
 
+  /// The gateway is shutting down: ends every poll, and each that still comes, at once. To be called when no question will be asked any more.
+  package func close() { perform { $0.machine.close() } }
+
   // MARK: time
 
   /// To be called ten times a second: ends polls and questions whose time is over, drops agents that have gone, forgets lanes out of use.

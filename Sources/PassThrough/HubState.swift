@@ -71,6 +71,7 @@ package struct HubState: Sendable {
 
   package private(set) var sessions: [Identifier: Session] = [:]
   private var pending: [Identifier: Pending] = [:]
+  private var closed = false
   /// Bounded: above it new questions are `overloaded`.
   package var pendingLimit = 20_000
 
@@ -101,7 +102,21 @@ package struct HubState: Sendable {
     session.polls.append(Poll(id: id, until: now + HubState.pollLife))
     session.withoutPollSince = nil
     sessions[agent] = session
-    return deliver(to: agent, now: now)
+    let actions = deliver(to: agent, now: now)
+    guard closed, actions.isEmpty else { return actions }
+    sessions[agent]?.polls.removeAll { $0.id == id }
+    return [.release(poll: id)]
+  }
+
+  /// No more questions are handed out: every poll is answered empty, now and from now on. What is under way is still awaited.
+  package mutating func close() -> [Action] {
+    closed = true
+    var actions: [Action] = []
+    for (agent, session) in sessions {
+      actions += session.polls.map { .release(poll: $0.id) }
+      sessions[agent]?.polls = []
+    }
+    return actions
   }
 
   /// A waiting poll's connection went away.

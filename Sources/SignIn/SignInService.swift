@@ -67,6 +67,13 @@ package struct SignInService: Sendable {
 
   /// Judges one sign-in. No verdict leaves without its audit row: where the row cannot be written, the answer is `unknown(.storeUnavailable)`.
   package func signIn(_ request: SignInRequest, frontEnd: FrontEnd) async -> SignInAnswer {
+    let began = ContinuousClock.now
+    let answer = await judge(request, frontEnd: frontEnd)
+    answer.verdict.count(took: began.duration(to: .now))
+    return answer
+  }
+
+  private func judge(_ request: SignInRequest, frontEnd: FrontEnd) async -> SignInAnswer {
     let reference = Reference()
     var trace = [TraceNote(.frontEnd, "front-end \(frontEnd.name)\(request.address.map { ", client \($0)" } ?? "")")]
 

@@ -13,7 +13,8 @@ struct Agents: AsyncParsableCommand {
     @Flag(name: .long, help: "Revoked ones too.") var all = false
 
     func run() async throws {
-      let agents: [AgentMessage] = try await admin.client.get("agents").filter { all || $0.revoked == nil }
+      let known: [AgentMessage] = try await admin.client.get("agents")
+      let agents = known.filter { all || $0.revoked == nil }
       if admin.json { return try printJSON(agents) }
       printTable(
         ["AGENT", "REALMS", "STATE", "LAST SEEN", "IN FLIGHT", "ANSWERED", "MEAN MS", "CERTIFICATE ENDS", "VERSION"],

@@ -1,0 +1,26 @@
+import Metrics
+
+/// The name of every metric, in one place (design.md law 13). Label values are from closed sets, never names, addresses or error texts.
+package enum Telemetry: String, Sendable, CaseIterable {
+  /// Sign-ins by `verdict` (accepted, refused, unknown) and `reason` (a `RefusalReason` or `UnknownCause`, `none` for accepted).
+  case signIns = "gatehouse_sign_ins_total"
+  /// How long sign-ins took, from the request read to the verdict recorded.
+  case signInSeconds = "gatehouse_sign_in_seconds"
+  /// Requests that were turned away before they were judged, by `fault`.
+  case requestFaults = "gatehouse_request_faults_total"
+}
+
+extension Verdict {
+  /// Counts the verdict and how long it took.
+  package func count(took: Duration) {
+    let (verdict, reason): (String, String) =
+      switch self {
+      case .accepted: ("accepted", "none")
+      case .refused(let refusal): ("refused", refusal.reason.rawValue)
+      case .unknown(let cause): ("unknown", cause.rawValue)
+      }
+    Counter(label: Telemetry.signIns.rawValue, dimensions: [("verdict", verdict), ("reason", reason)]).increment()
+    let (seconds, attoseconds) = took.components
+    Timer(label: Telemetry.signInSeconds.rawValue).recordNanoseconds(seconds &* 1_000_000_000 &+ attoseconds / 1_000_000_000)
+  }
+}

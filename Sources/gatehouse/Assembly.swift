@@ -1,0 +1,217 @@
+import ActiveDirectory
+import AgentLink
+import Bytes
+import Crypto
+import Foundation
+import Identity
+import KeyStore
+import Logging
+import NIOSSL
+import PassThrough
+import SQLiteStore
+import ServiceLifecycle
+import SignIn
+import UnixSignals
+import Web
+
+// Where the house is put together: every room gets its ports and every door its room here, and nowhere else.
+
+/// The wall clock, read here only (design.md law 6).
+let wallClock: @Sendable () -> Instant = { Instant(Date()) }
+
+/// A gateway node, ready to run.
+struct GatewayAssembly {
+  let group: ServiceGroup
+  private let store: EmbeddedStore
+
+  init(_ configuration: GatewayConfiguration) async throws {
+    let logger = Logger(label: "gatehouse")
+    let now = wallClock
+
+    let reserve = DiskReserve(path: configuration.storeFile + ".reserve", bytes: Int64(configuration.auditDiskReserve), now: now)
+    reserve.refresh()
+    let store = try EmbeddedStore(path: configuration.storeFile, node: configuration.node, reserve: reserve, logger: logger)
+    self.store = store
+    let protector = try FileKeyProtector(path: configuration.masterKeyFile)
+
+    let authority = try await AgentAuthority.load(store: store, protector: protector, now: now())
+    let registry = AgentRegistry(store: store)
+    let realms = RealmDirectory(store: store)
+    let desk = FrontEndDesk(store: store)
+    try await registry.refresh()
+    try await realms.refresh()
+    try await desk.refresh()
+
+    let hub = AgentHub(authority: authority, registry: registry)
+    let metrics = MetricsExposition.start()
+    let signIn = SignInService(
+      realms: realms, validators: [.passThrough: PassThroughValidator(hub: hub, registry: registry)], lockouts: store, audit: store,
+      throttle: AddressThrottle(), policy: configuration.lockout, now: now, logger: logger)
+
+    let publicURL = configuration.publicURL.description
+    let nodes = [configuration.mutualTLSListener.url.description]
+    let enrolment = AgentEnrolment(
+      store: store, audit: store, authority: authority, registry: registry, publicURL: publicURL, nodes: nodes)
+    let publicIdentity = try TLSIdentity(
+      certificateFile: configuration.publicListener.certificateFile, keyFile: configuration.publicListener.keyFile,
+      minimum: configuration.publicListener.minimumTLS.nio)
+    let names = configuration.mutualTLSListener.names
+    let (chain, key) = try GatewayAssembly.serverCertificate(of: authority, names: names, now: now())
+    let mutualIdentity = try TLSIdentity(chain: chain, key: key, clientCertificates: true)
+    let reload = CertificateReload(configuration.publicListener, identity: publicIdentity, now: now, logger: logger)
+
+    let drain = DrainSignal()
+    let services = GatewayServices(
+      signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: configuration.lockout,
+      audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, alarms: [hub, reserve, reload], nodes: nodes,
+      nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
+      obstacles: {
+        do {
+          _ = try await store.chains()
+          return []
+        } catch { return ["the store does not answer: \(error)"] }
+      }, metrics: { metrics.text() }, adminRoles: AdminRoles(administrators: [0, getuid()]))
+    let web = GatewayWeb(services: services, limits: configuration.limits.listener, drain: drain, logger: logger)
+
+    let listener = configuration.publicListener
+    let publicListener = web.publicListener(
+      .init(
+        host: listener.address.host, port: listener.address.port, identity: publicIdentity, proxyProtocol: listener.proxyProtocol,
+        trustedProxies: listener.trustedProxies.compactMap { Web.AddressRange($0.text) }))
+    let mutualListener = web.mutualTLSListener(
+      host: configuration.mutualTLSListener.address.host, port: configuration.mutualTLSListener.address.port, identity: mutualIdentity)
+    let operations = web.operationsListener(host: configuration.operationsAddress.host, port: configuration.operationsAddress.port)
+    try GatewayAssembly.clearSocket(configuration.adminSocket)
+    let socket = configuration.adminSocket
+    let admin = web.adminListener(socketPath: socket, onRunning: { chmod(socket, 0o600) })
+
+    let policy = configuration.lockout
+    let housekeeping = Housekeeping(
+      chores: [
+        .init("hub", every: .milliseconds(100)) { hub.tick() },
+        .init("registers", every: .seconds(1)) {
+          try await registry.refresh()
+          try await realms.refresh()
+          try await desk.refresh()
+        },
+        .init("certificate files", every: .seconds(5)) { await reload.look() },
+        .init("disk reserve", every: .seconds(5)) { reserve.refresh() },
+        .init("idle lockouts", every: .seconds(3600)) { _ = try await store.forgetIdle(policy: policy, now: now()) },
+        .init("agent CA", every: .seconds(3600)) {
+          try await authority.advance(now: now())
+          let (chain, key) = try GatewayAssembly.serverCertificate(of: authority, names: names, now: now())
+          try mutualIdentity.replace(chain: chain, key: key)
+        },
+      ], logger: logger)
+
+    // Shutdown runs backwards: readiness fails and answers carry `Connection: close` first; then the public doors finish what they have read,
+    // while the agents are still there to answer; then the polls end; health and metrics are the last to go.
+    let grace = configuration.shutdownGrace
+    let node = configuration.node
+    let ordered: [any Service] = [
+      operations, housekeeping, reload, mutualListener,
+      ShutdownStep(name: "polls", logger: logger) { hub.close() },
+      publicListener, admin,
+      ShutdownStep(name: "drain", logger: logger) {
+        drain.begin()
+        try? await store.append([AuditEvent(time: now(), kind: .gatewayStopped, actor: "gatehouse", subject: node, outcome: "done")])
+        // Load balancers look every second or so: they must see readiness fail before the doors close.
+        try? await Task.sleep(for: min(grace / 2, .seconds(3)))
+      },
+    ]
+    var setup = ServiceGroupConfiguration(services: ordered, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+    setup.maximumGracefulShutdownDuration = grace + .seconds(15)
+    group = ServiceGroup(configuration: setup)
+    try await store.append([AuditEvent(time: now(), kind: .gatewayStarted, actor: "gatehouse", subject: node, outcome: "done")])
+    logger.info(
+      "gateway started", metadata: ["node": "\(node)", "public": "\(listener.address)", "agents": "\(configuration.mutualTLSListener.address)"])
+  }
+
+  /// Runs until a signal or a failure ends it, then closes the store.
+  func run() async throws {
+    do { try await group.run() } catch {
+      try? store.close()
+      throw error
+    }
+    try store.close()
+  }
+
+  private static func serverCertificate(
+    of authority: AgentAuthority, names: [String], now: Instant
+  ) throws -> ([NIOSSLCertificate], NIOSSLPrivateKey) {
+    let (der, key) = try authority.issueServerCertificate(names: names, now: now)
+    return ([try NIOSSLCertificate(bytes: der, format: .der)], try NIOSSLPrivateKey(bytes: Array(key.derRepresentation), format: .der))
+  }
+
+  /// Removes a socket that an earlier run left behind. Throws where the path is something else.
+  private static func clearSocket(_ path: String) throws {
+    guard let facts = try? FileManager.default.attributesOfItem(atPath: path) else { return }
+    guard facts[.type] as? FileAttributeType == .typeSocket else {
+      throw StartProblem("\(path) is in the way of the admin socket and is no socket. Remove it, or name another with admin.socket.")
+    }
+    unlink(path)
+  }
+}
+
+/// An agent, ready to run.
+struct AgentAssembly {
+  let group: ServiceGroup
+  private let connections: [HTTPGatewayConnection]
+
+  init(_ configuration: AgentConfiguration) throws {
+    let logger = Logger(label: "gatehouse.agent")
+    let now = wallClock
+    let file = AgentIdentityFile(path: configuration.identityFile)
+    guard let identity = try file.load() else {
+      throw StartProblem(
+        "This agent is not enrolled: \(file.path) does not exist. Make a token on the gateway (`gatehouse agents token --realm REALM`) and run `gatehouse agent enrol --config FILE --token TOKEN` here.")
+    }
+    var validators: [RealmName: any PasswordValidator] = [:]
+    var alarms: [any AlarmSource] = []
+    for realm in configuration.realms {
+      let validator = LDAPPasswordValidator(settings: realm.directorySettings, logger: logger, now: now)
+      validators[realm.realm] = validator
+      alarms.append(validator)
+    }
+    for missing in identity.realms where validators[missing] == nil {
+      logger.warning("the agent is enrolled for a realm that its configuration does not have", metadata: ["realm": "\(missing)"])
+    }
+    let nodes = configuration.gateways.isEmpty ? identity.nodes : configuration.gateways.map(\.description)
+    let proxy = configuration.proxy.map { HTTPGatewayConnection.Proxy(host: $0.host, port: $0.port) }
+    let connections = try nodes.map { try HTTPGatewayConnection(node: $0, identity: identity, proxy: proxy) }
+    self.connections = connections
+    let renewal = IdentityRenewal(connections: connections, file: file, now: now, logger: logger)
+    let agents = connections.map { connection in
+      PassThroughAgent(
+        connection: connection, validators: validators, alarms: alarms, lanes: configuration.polls, software: Gatehouse.version, now: now,
+        told: { renewal.learn($0) }, logger: logger)
+    }
+    var setup = ServiceGroupConfiguration(
+      services: [renewal] + agents, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+    setup.maximumGracefulShutdownDuration = configuration.shutdownGrace + .seconds(5)
+    group = ServiceGroup(configuration: setup)
+    logger.info("agent started", metadata: ["agent": "\(identity.name)", "gateways": "\(nodes.joined(separator: " "))"])
+  }
+
+  func run() async throws {
+    do { try await group.run() } catch {
+      for connection in connections { await connection.shutdown() }
+      throw error
+    }
+    for connection in connections { await connection.shutdown() }
+  }
+}
+
+/// Why the program cannot start, with what to do.
+struct StartProblem: Error, CustomStringConvertible {
+  let description: String
+  init(_ description: String) { self.description = description }
+}
+
+extension AgentAssembly {
+  /// What keeps the agent from asking a realm's directory, or nil; for `gatehouse check --online`.
+  static func firstProblem(of realm: RealmDirectoryConfiguration) async -> String? {
+    let validator = LDAPPasswordValidator(settings: realm.directorySettings, logger: Logger(label: "gatehouse.check"), now: wallClock)
+    return await validator.firstProblem(deadline: Deadline(after: .seconds(10)))
+  }
+}
