@@ -89,7 +89,7 @@ let package = Package(
 
     // Tests.
     .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
-    .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography"]),
+    .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
     .testTarget(name: "SignInTests", dependencies: ["SignIn", "Identity", "Bytes", "GatehouseTesting"]),
     .testTarget(name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509]),
     .testTarget(name: "SQLiteStoreTests", dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", grdb]),

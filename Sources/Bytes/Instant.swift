@@ -10,8 +10,8 @@ package struct Instant: Hashable, Comparable, Sendable, Codable, CustomStringCon
   /// Truncates towards the past, so that an instant is never in the future of its source.
   package init(_ date: Date) {
     let value = (date.timeIntervalSince1970 * 1000).rounded(.down)
-    // A Date outside of Int64 milliseconds is clamped: it is ±292 million years away.
-    milliseconds = value >= 9.2e18 ? .max : value <= -9.2e18 ? .min : Int64(value)
+    // A Date outside of Int64 milliseconds is clamped: it is ±292 million years away. NaN is no date and becomes the earliest.
+    milliseconds = value >= 9.2e18 ? .max : value > -9.2e18 ? Int64(value) : .min
   }
 
   package init(from decoder: any Decoder) throws {

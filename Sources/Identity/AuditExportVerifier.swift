@@ -77,10 +77,10 @@ package struct AuditExportVerifier: Sendable {
       guard previous.chain.utf8.elementsEqual(header.chain.utf8) else {
         throw fault(.forged, "this is the chain \(header.chain), the export before it is of \(previous.chain)")
       }
-      guard header.first <= previous.last + 1 else {
+      guard header.first - 1 <= previous.last else {
         throw fault(.missing, "the rows \(previous.last + 1) to \(header.first - 1) between the export before and this one are missing")
       }
-      guard header.first == previous.last + 1 else {
+      guard header.first - 1 == previous.last else {
         throw fault(.reordered, "this export begins with row \(header.first), the one before it ends with \(previous.last)")
       }
       guard previous.hash == anchor else { throw fault(.forged, "the anchor is not the last hash of the export before") }

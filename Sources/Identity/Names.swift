@@ -10,16 +10,20 @@ package struct UserName: Hashable, Sendable, CustomStringConvertible {
   /// The text exactly as typed.
   package let text: String
 
-  /// Nil where `text` is empty, longer than 320 bytes, blank, or contains control characters (C0, DEL, C1),
-  /// bidirectional or zero-width marks, line or paragraph separators: no directory name has them, and logs and people are fooled by them.
+  /// Nil where `text` is empty, longer than 320 bytes, blank, or contains control characters (C0, DEL, C1), bidirectional or zero-width marks
+  /// or anything else that is not seen, line or paragraph separators: no directory name has them, and logs and people are fooled by them.
   package init?(_ text: String) {
     let count = text.utf8.count
     guard count > 0, count <= UserName.maximumBytes else { return nil }
     var visible = false
     for scalar in text.unicodeScalars {
+      let properties = scalar.properties
+      switch properties.generalCategory {
+      case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate: return nil
+      default: if properties.isDefaultIgnorableCodePoint || properties.isNoncharacterCodePoint { return nil }
+      }
       switch scalar.value {
-      case 0x00...0x1f, 0x7f...0x9f, 0x200b...0x200f, 0x2028...0x202e, 0x2060...0x206f, 0xfeff, 0xfff0...0xffff:
-        return nil
+      case 0xfff0...0xffff: return nil  // U+FFFD stands for bytes that somebody could not read
       case 0x20, 0xa0, 0x3000: continue
       default: visible = true
       }
@@ -49,14 +53,17 @@ package struct UserName: Hashable, Sendable, CustomStringConvertible {
     return prefix.isEmpty ? nil : asciiLowercased(String(prefix))
   }
 
-  /// One key for every spelling that a person could mean as the same name: trimmed, compatibility-composed, case-folded.
+  /// One key for every spelling that a person could mean as the same name: trimmed, compatibility-composed, without case (`ß` like `ss`).
   ///
-  /// For counting tries only, never to decide who somebody is: two names that share a key share a lockout counter, nothing else.
+  /// For counting tries only, never to decide who somebody is: two names that share a key share a lockout counter, nothing else. So it joins
+  /// rather too much than too little: a directory that sees one name where we see two would give tries for nothing.
   package var countingKey: String {
-    var key = text.trimmingCharacters(in: .whitespaces)
-    // Folding can create new composable sequences, so it is repeated until nothing changes (at most four times).
-    for _ in 0..<4 {
-      let next = key.precomposedStringWithCompatibilityMapping.lowercased()
+    var key = text
+    // Composing can bring spaces to the edge and make letters that have another case, and the other way round; so it is repeated until
+    // nothing changes, which takes two or three rounds (threats.md B4.3: a key that is not its own key has broken others).
+    for _ in 0..<8 {
+      let next = key.precomposedStringWithCompatibilityMapping.uppercased().lowercased().precomposedStringWithCompatibilityMapping
+        .trimmingCharacters(in: .whitespacesAndNewlines)
       if next.utf8.elementsEqual(key.utf8) { break }
       key = next
     }

@@ -110,6 +110,8 @@ package final class EmbeddedStore: Sendable {
     configuration.busyMode = .timeout(2)  // threats.md C14: two seconds, then "unavailable"
     configuration.maximumReaderCount = 4
     configuration.foreignKeysEnabled = true
+    // A transaction that cannot even be rolled back on a failing disk must be an error at the next one, not GRDB's fatalError.
+    configuration.allowsUnsafeTransactions = true
     configuration.prepareDatabase { database in
       // FULL: an acknowledged commit survives a power loss; NORMAL may lose it in WAL mode (https://www.sqlite.org/pragma.html#pragma_synchronous).
       try database.execute(

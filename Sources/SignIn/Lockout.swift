@@ -182,6 +182,7 @@ package enum Lockout {
       guard event.kind == .signIn else { return event }
       var refused = event
       refused.outcome = "refused:\(refusal.rawValue)"
+      if refused.details["outerCode"] != nil { refused.details["outerCode"] = refusal.outerCode.rawValue }
       refused.trace.append(
         TraceNote(.lockout, "the name turned out to mean somebody who is \(refusal == .lockedOut ? "locked" : "blocked"): refused"))
       return refused
