@@ -60,10 +60,11 @@ struct GatewayAssembly {
     let mutualIdentity = try TLSIdentity(chain: chain, key: key, clientCertificates: true)
     let reload = CertificateReload(configuration.publicListener, identity: publicIdentity, now: now, logger: logger)
 
+    let coverage = RealmCoverage(realms: realms, hub: hub, now: now)
     let drain = DrainSignal()
     let services = GatewayServices(
       signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: configuration.lockout,
-      audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, alarms: [hub, reserve, reload], nodes: nodes,
+      audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, alarms: [hub, coverage, reserve, reload], nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
         do {
@@ -93,6 +94,7 @@ struct GatewayAssembly {
           try await registry.refresh()
           try await realms.refresh()
           try await desk.refresh()
+          coverage.look()
         },
         .init("certificate files", every: .seconds(5)) { await reload.look() },
         .init("disk reserve", every: .seconds(5)) { reserve.refresh() },
