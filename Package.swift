@@ -63,7 +63,9 @@ let package = Package(
     .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap2-dev"])]),
     .target(
       name: "ActiveDirectory",
-      dependencies: ["Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", "CLDAP", nioCore, nioPosix, x509, asn1, logging, metrics, lifecycle]),
+      dependencies: [
+        "Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", "CLDAP", nioCore, nioPosix, x509, asn1, logging, metrics, lifecycle,
+      ]),
     .target(
       name: "AgentLink",
       dependencies: ["Identity", "PassThrough", "Bytes", "Cryptography", httpClient, nioCore, nioHTTP1, nioSSL, crypto, logging, metrics, lifecycle]),
@@ -108,11 +110,12 @@ let package = Package(
 
 // Every own target: complete concurrency checking comes with the language mode; the rest is stated once, here.
 for target in package.targets where target.type != .system {
-  target.swiftSettings = (target.swiftSettings ?? []) + [
-    .swiftLanguageMode(.v6),
-    .enableUpcomingFeature("ExistentialAny"),  // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0335-existential-any.md
-    .enableUpcomingFeature("MemberImportVisibility"),  // …/0444-member-import-visibility.md
-  ]
+  target.swiftSettings =
+    (target.swiftSettings ?? []) + [
+      .swiftLanguageMode(.v6),
+      .enableUpcomingFeature("ExistentialAny"),  // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0335-existential-any.md
+      .enableUpcomingFeature("MemberImportVisibility"),  // …/0444-member-import-visibility.md
+    ]
   // Tests/run sets it: what warns is not merged, but a later compiler's new warnings stop nobody from building a release.
   if Context.environment["GATEHOUSE_STRICT"] != nil {
     target.swiftSettings = (target.swiftSettings ?? []) + [.treatAllWarnings(as: .error)]
