@@ -56,9 +56,11 @@ let package = Package(
 
     // Ring 2: doors.
     .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap2-dev"])]),
+    .systemLibrary(name: "CGSSAPI", providers: [.apt(["libkrb5-dev"])]),
+    .systemLibrary(name: "CResolver"),
     .target(
       name: "ActiveDirectory",
-      dependencies: ["Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", "CLDAP", nioCore, nioPosix, x509, asn1, logging, metrics, lifecycle]),
+      dependencies: ["Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", "CLDAP", "CGSSAPI", "CResolver", nioCore, nioPosix, x509, asn1, logging, metrics, lifecycle]),
     .target(
       name: "AgentLink",
       dependencies: ["Identity", "PassThrough", "Bytes", httpClient, nioCore, nioSSL, x509, logging, metrics, lifecycle]),
@@ -94,7 +96,9 @@ let package = Package(
     .testTarget(name: "ArchitectureTests"),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["ActiveDirectory", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, httpClient]),
+      dependencies: [
+        "ActiveDirectory", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, nioSSL, httpClient, logging,
+      ]),
   ]
 )
 
