@@ -61,10 +61,13 @@ let package = Package(
 
     // Ring 2: doors.
     .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap2-dev"])]),
+    .systemLibrary(name: "CGSSAPI", providers: [.apt(["libkrb5-dev"])]),
+    .systemLibrary(name: "CResolver"),
     .target(
       name: "ActiveDirectory",
       dependencies: [
-        "Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", "CLDAP", nioCore, nioPosix, x509, asn1, logging, metrics, lifecycle,
+        "Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", "CLDAP", "CGSSAPI", "CResolver", nioCore, nioPosix, x509, asn1, logging,
+        metrics, lifecycle,
       ]),
     .target(
       name: "AgentLink",
@@ -104,7 +107,9 @@ let package = Package(
     .testTarget(name: "ArchitectureTests"),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["ActiveDirectory", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, httpClient]),
+      dependencies: [
+        "ActiveDirectory", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, nioSSL, httpClient, logging,
+      ]),
   ]
 )
 

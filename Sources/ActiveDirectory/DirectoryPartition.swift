@@ -135,32 +135,36 @@ final class DirectoryPartition: Sendable {
   }
 
   private func makePools(_ server: DirectoryServer) -> Pools {
-    func pool(_ limit: Int, _ purpose: String, prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?) -> ConnectionPool {
+    func pool(
+      _ limit: Int, _ purpose: String, _ protection: LDAPConnection.Protection,
+      prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?
+    ) -> ConnectionPool {
       let turnstile = Turnstile(limit: limit, maximumWaiting: settings.maximumWaiting, timers: timers)
       return ConnectionPool(turnstile: turnstile, maximumIdle: settings.timeouts.idle) { [self] deadline async throws(LDAPFault) in
-        let addresses = await names.addresses(of: server, port: port(of: server), deadline: deadline)
+        let addresses = await names.addresses(of: server, port: port(of: server, protection), deadline: deadline)
         let peer = LDAPConnection.Peer(
-          host: server.host, addresses: addresses, security: settings.security, authorityFile: settings.authorityFile)
-        let connection = LDAPConnection(name: "ldap-\(purpose)")
+          host: server.host, addresses: addresses, protection: protection, authorityFile: settings.authorityFile)
+        let connection = LDAPConnection(name: "ldap-\(purpose)", timers: timers)
         let descriptor = try await connection.open(peer, timeout: min(settings.timeouts.connect, deadline.remaining()))
         try await prepare?(connection, deadline)
         return (connection, descriptor)
       }
     }
     return Pools(
-      searches: pool(settings.searchConnections, "search") { [logOn, settings] connection, deadline async throws(LDAPFault) in
-        try await logOn.logOn(connection, server: server.description, timeout: settings.timeouts.operation, deadline: deadline)
+      searches: pool(settings.searchConnections, "search", logOn.protection) { [logOn, settings] connection, deadline async throws(LDAPFault) in
+        try await logOn.logOn(connection, server: server, timeout: settings.timeouts.operation, deadline: deadline)
       },
-      binds: pool(settings.bindConnections, "bind", prepare: nil))
+      binds: pool(settings.bindConnections, "bind", .tls(settings.security), prepare: nil))
   }
 
-  private func port(of server: DirectoryServer) -> Int {
-    if let port = server.port { return port }
-    switch (settings.security, isGlobalCatalog) {
-    case (.ldaps, false): return 636
-    case (.startTLS, false): return 389
-    case (.ldaps, true): return 3269
-    case (.startTLS, true): return 3268
+  /// A configured port is that of the configured transport; searches by Kerberos go to the port of plain LDAP beside it.
+  private func port(of server: DirectoryServer, _ protection: LDAPConnection.Protection) -> Int {
+    if let port = server.port, protection == .tls(settings.security) { return port }
+    switch (protection, isGlobalCatalog) {
+    case (.tls(.ldaps), false): return 636
+    case (.tls(.startTLS), false), (.kerberos, false): return 389
+    case (.tls(.ldaps), true): return 3269
+    case (.tls(.startTLS), true), (.kerberos, true): return 3268
     }
   }
 }

@@ -37,10 +37,11 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
   ///   - now: the wall clock, for the time of alarms.
   package init(settings: DirectorySettings, logger: Logger, now: @escaping @Sendable () -> Instant) {
     let timers = MultiThreadedEventLoopGroup.singleton.any()
-    let names = NameResolution(timers: timers)
+    let aside = BlockingWork(timers: timers)
+    let names = NameResolution(aside: aside)
     let alarms = DirectoryAlarms(now: now)
     let turnstile = Turnstile(limit: 1, maximumWaiting: settings.maximumWaiting, timers: timers)
-    let logOn = ServiceLogOn(settings: settings, turnstile: turnstile, alarms: alarms, logger: logger)
+    let logOn = ServiceLogOn(settings: settings, turnstile: turnstile, aside: aside, alarms: alarms, logger: logger)
     func partition(_ source: ServerSource, isGlobalCatalog: Bool) -> DirectoryPartition {
       DirectoryPartition(
         source: source, isGlobalCatalog: isGlobalCatalog, settings: settings, logOn: logOn, names: names, alarms: alarms, timers: timers)
