@@ -17,12 +17,6 @@ package enum AuditLogContract {
   }
 
   /// How many rows a query finds.
-  private static func found(_ store: Store, _ change: (inout AuditQuery) -> Void) async throws -> Int {
-    var query = AuditQuery()
-    change(&query)
-    return try await store.find(query).count
-  }
-
   private static let writing: [ContractSentence<Store>] = [
     .init("an event is read back as it was written") { (store: Store) async throws in
       let event = AuditEvent(
