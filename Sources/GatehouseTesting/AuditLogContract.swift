@@ -62,6 +62,12 @@ package enum AuditLogContract {
     },
   ]
 
+  private static func found(_ store: Store, _ change: (inout AuditQuery) -> Void) async throws -> Int {
+    var query = AuditQuery()
+    change(&query)
+    return try await store.find(query).count
+  }
+
   private static let finding: [ContractSentence<Store>] = [
     .init("finding answers the newest first, at most as many as asked for") { (store: Store) async throws in
       try await fill(store, 5)
