@@ -97,7 +97,8 @@ let package = Package(
     .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
     .testTarget(name: "SignInTests", dependencies: ["SignIn", "Identity", "Bytes", "GatehouseTesting"]),
-    .testTarget(name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509, asn1]),
+    .testTarget(
+      name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509, asn1]),
     .testTarget(name: "SQLiteStoreTests", dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", grdb]),
     .testTarget(name: "KeyStoreTests", dependencies: ["KeyStore", "Identity", "Bytes"]),
     .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix]),
