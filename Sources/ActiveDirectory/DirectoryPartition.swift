@@ -134,14 +134,17 @@ final class DirectoryPartition: Sendable {
     }
   }
 
+  /// The pools' closures take what they need, not `self`: the partition owns the pools, and a circle would keep their threads for ever.
   private func makePools(_ server: DirectoryServer) -> Pools {
+    let (settings, names, timers, logOn) = (settings, names, timers, logOn)
     func pool(
       _ limit: Int, _ purpose: String, _ protection: LDAPConnection.Protection,
       prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?
     ) -> ConnectionPool {
       let turnstile = Turnstile(limit: limit, maximumWaiting: settings.maximumWaiting, timers: timers)
-      return ConnectionPool(turnstile: turnstile, maximumIdle: settings.timeouts.idle) { [self] deadline async throws(LDAPFault) in
-        let addresses = await names.addresses(of: server, port: port(of: server, protection), deadline: deadline)
+      let port = port(of: server, protection)
+      return ConnectionPool(turnstile: turnstile, maximumIdle: settings.timeouts.idle) { deadline async throws(LDAPFault) in
+        let addresses = await names.addresses(of: server, port: port, deadline: deadline)
         let peer = LDAPConnection.Peer(
           host: server.host, addresses: addresses, protection: protection, authorityFile: settings.authorityFile)
         let connection = LDAPConnection(name: "ldap-\(purpose)", timers: timers)
@@ -151,7 +154,7 @@ final class DirectoryPartition: Sendable {
       }
     }
     return Pools(
-      searches: pool(settings.searchConnections, "search", logOn.protection) { [logOn, settings] connection, deadline async throws(LDAPFault) in
+      searches: pool(settings.searchConnections, "search", logOn.protection) { connection, deadline async throws(LDAPFault) in
         try await logOn.logOn(connection, server: server, timeout: settings.timeouts.operation, deadline: deadline)
       },
       binds: pool(settings.bindConnections, "bind", .tls(settings.security), prepare: nil))

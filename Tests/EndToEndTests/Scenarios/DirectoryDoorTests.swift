@@ -187,4 +187,15 @@ struct DirectoryDoorTests {
     }
     #expect(accepted == 100)
   }
+
+  @Test("A validator that is let go takes its connections and threads along")
+  func nothingLeftBehind() async throws {
+    func threads() throws -> Int { try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").count }
+    let domain = try await SambaDomain.standard.settings()
+    _ = try await LDAPPasswordValidator.make(.samba(domain)).judge("alice", "Correct.Horse.1")
+    let before = try threads()
+    for _ in 0..<20 { _ = try await LDAPPasswordValidator.make(.samba(domain)).judge("alice", "Correct.Horse.1") }
+    try await Task.sleep(for: .milliseconds(200))
+    #expect(try threads() < before + 20, "each had five threads")
+  }
 }
