@@ -12,7 +12,8 @@ struct LoginNameTests {
 
   func name(_ text: String) throws -> LoginName {
     LoginName(
-      try #require(UserName(text)), kind: .activeDirectory, attributes: DirectorySettings.defaultLoginAttributes(.activeDirectory), domains: Self.domains)
+      try #require(UserName(text)), kind: .activeDirectory, attributes: DirectorySettings.defaultLoginAttributes(.activeDirectory),
+      domains: Self.domains)
   }
 
   func entry(_ dn: String, upn: String? = nil, sam: String? = nil, mail: String? = nil) -> LDAPEntry {

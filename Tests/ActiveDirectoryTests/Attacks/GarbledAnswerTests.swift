@@ -51,7 +51,10 @@ struct GarbledAnswerTests {
       PersonAttributes.nextRange(LDAPEntry(distinguishedName: "", attributes: [description: []]), of: "Member")?.start
     }
     #expect(next("member;range=0-1499") == 1500)
-    for description in ["member", "member;range=0-*", "member;range=", "member;range=0", "member;range=0--1", "member;range=0-9223372036854775807", "memberof;range=0-9"] {
+    for description in [
+      "member", "member;range=0-*", "member;range=", "member;range=0", "member;range=0--1", "member;range=0-9223372036854775807",
+      "memberof;range=0-9",
+    ] {
       #expect(next(description) == nil, "\(description)")
     }
   }
@@ -69,7 +72,8 @@ struct GarbledAnswerTests {
     }
     #expect(
       ServiceRecord.parse(answer) == [
-        ServiceRecord(priority: 0, weight: 100, port: 389, target: "dc1.x.test"), ServiceRecord(priority: 10, weight: 0, port: 389, target: "dc2.x.test"),
+        ServiceRecord(priority: 0, weight: 100, port: 389, target: "dc1.x.test"),
+        ServiceRecord(priority: 10, weight: 0, port: 389, target: "dc2.x.test"),
       ])
     var generator = SystemRandomNumberGenerator()
     for length in 0..<answer.count { _ = ServiceRecord.parse(Array(answer.prefix(length))) }

@@ -40,7 +40,8 @@ struct HostileDirectoryTests {
   @Test(
     "What is no answer about the password is 'could not find out'",
     arguments: [
-      (1, UnknownCause.directoryError), (2, .directoryError), (8, .directoryError), (10, .directoryError), (14, .directoryError), (51, .directoryBusy),
+      (1, UnknownCause.directoryError), (2, .directoryError), (8, .directoryError), (10, .directoryError), (14, .directoryError),
+      (51, .directoryBusy),
       (52, .directoryUnreachable), (53, .directoryError), (80, .directoryError), (123, .directoryError),
     ])
   func infrastructureResults(code: Int, cause: UnknownCause) async throws {
