@@ -101,7 +101,7 @@ let package = Package(
       name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509, asn1]),
     .testTarget(name: "SQLiteStoreTests", dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", grdb]),
     .testTarget(name: "KeyStoreTests", dependencies: ["KeyStore", "Identity", "Bytes"]),
-    .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix]),
+    .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix, x509]),
     .testTarget(name: "WebTests", dependencies: ["Web", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix]),
     .testTarget(
       name: "GatehouseTests", dependencies: ["gatehouse", "Identity", "SignIn", "PassThrough", "Bytes", crypto, x509, asn1, logging]),

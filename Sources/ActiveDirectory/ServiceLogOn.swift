@@ -71,7 +71,7 @@ actor ServiceLogOn {
     try await turnstile.enter(deadline: deadline)
     defer { turnstile.leave() }
     try checkRefusal()  // again: who waited may have waited for a refusal
-    guard !deadline.hasPassed else { throw .timedOut }
+    guard !deadline.hasPassed else { throw .noTime }
     let material = try read()
     let result: LDAPResult
     switch credential {

@@ -76,7 +76,8 @@ struct DirectoryDoorTests {
   @Test(
     "Names with filter, DN and wildcard characters, and names of other forms, find nobody",
     arguments: [
-      "*", "a*", "alic*", "*)(sAMAccountName=*", "alice)(|(objectClass=*)", "a\\2a", "\\2a", "*\u{301}", "alice\u{301}@gatehouse.test)", "(", ")", "\\",
+      "*", "a*", "alic*", "*)(sAMAccountName=*", "alice)(|(objectClass=*)", "a\\2a", "\\2a", "*\u{301}", "alice\u{301}@gatehouse.test)", "(", ")",
+      "\\",
       "OTHER\\alice", "<SID=S-1-5-21-1-2-3-500>", "CN=Alice Example,CN=Users,DC=gatehouse,DC=test", "gatehouse.test/Users/Alice Example",
       "GATEHOUSE\\", "\\alice", "alice@other.test", "GATEHOUSE\\GATEHOUSE\\alice",
     ])
@@ -120,7 +121,8 @@ struct DirectoryDoorTests {
       let groups = Set(try #require(person.groups))
       #expect(
         groups.isSuperset(of: [
-          "CN=Staff,CN=Users,DC=gatehouse,DC=test", "CN=Europe (all)\\, \\#1,CN=Users,DC=gatehouse,DC=test", "CN=Everybody,CN=Users,DC=gatehouse,DC=test",
+          "CN=Staff,CN=Users,DC=gatehouse,DC=test", "CN=Europe (all)\\, \\#1,CN=Users,DC=gatehouse,DC=test",
+          "CN=Everybody,CN=Users,DC=gatehouse,DC=test",
           "CN=Domain Users,CN=Users,DC=gatehouse,DC=test",
         ]), "\(groups)")
       #expect(!groups.contains { $0.hasPrefix("CN=Alice") || $0.contains("S-1-5-11") }, "neither the person nor how they signed in")
@@ -186,5 +188,16 @@ struct DirectoryDoorTests {
       return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
     }
     #expect(accepted == 100)
+  }
+
+  @Test("A validator that is let go takes its connections and threads along")
+  func nothingLeftBehind() async throws {
+    func threads() throws -> Int { try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").count }
+    let domain = try await SambaDomain.standard.settings()
+    _ = try await LDAPPasswordValidator.make(.samba(domain)).judge("alice", "Correct.Horse.1")
+    let before = try threads()
+    for _ in 0..<20 { _ = try await LDAPPasswordValidator.make(.samba(domain)).judge("alice", "Correct.Horse.1") }
+    try await Task.sleep(for: .milliseconds(200))
+    #expect(try threads() < before + 20, "each had five threads")
   }
 }

@@ -40,7 +40,8 @@ struct HostileDirectoryTests {
   @Test(
     "What is no answer about the password is 'could not find out'",
     arguments: [
-      (1, UnknownCause.directoryError), (2, .directoryError), (8, .directoryError), (10, .directoryError), (14, .directoryError), (51, .directoryBusy),
+      (1, UnknownCause.directoryError), (2, .directoryError), (8, .directoryError), (10, .directoryError), (14, .directoryError),
+      (51, .directoryBusy),
       (52, .directoryUnreachable), (53, .directoryError), (80, .directoryError), (123, .directoryError),
     ])
   func infrastructureResults(code: Int, cause: UnknownCause) async throws {
@@ -122,7 +123,7 @@ struct HostileDirectoryTests {
       let judgement = try await validator.judge("person", "right", within: .milliseconds(700))
       let took = started.duration(to: .now)
       #expect(judgement.verdict.unknown == .deadlineExceeded, "\(judgement)")
-      #expect(took >= .milliseconds(650) && took < .milliseconds(1200), "\(took)")
+      #expect(took >= .milliseconds(650) && took < .seconds(3), "\(took)")
     }
   }
 
@@ -132,7 +133,7 @@ struct HostileDirectoryTests {
       try await Server.with(fault) { first in
         try await Server.with(.none) { second in
           let validator = try await first.validator(
-            timeouts: DirectoryTimeouts(operation: .milliseconds(300)),
+            timeouts: DirectoryTimeouts(operation: .milliseconds(1500)),
             others: [DirectoryServer(host: Server.host, port: second.port, address: "127.0.0.1")])
           let verdict = try await validator.judge("person", "right").verdict
           #expect(verdict.person == nil, "\(fault)")
