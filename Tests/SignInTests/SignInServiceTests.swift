@@ -164,6 +164,16 @@ struct SignInServiceTests {
     #expect(try await rows().count == 100)
   }
 
+  @Test("A hundred parallel sign-ins with the right password are a hundred times yes")
+  func parallelRightPasswords() async throws {
+    let service = service()
+    let yes = await withTaskGroup(of: Bool.self) { group in
+      for _ in 0..<100 { group.addTask { await service.signIn(request(), frontEnd: frontEnd).verdict == .accepted(person) } }
+      return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+    }
+    #expect(yes == 100)
+  }
+
   @Test("A blocked person is refused at once, with the right password too, in every spelling known")
   func blocked() async throws {
     _ = await service().signIn(request("CONTOSO\\alice"), frontEnd: frontEnd)
