@@ -45,7 +45,9 @@ struct AdminUserRoutes: Sendable {
     guard let name = UserName(message.name) else { throw RequestFault.malformed("That is no user name.") }
     if let text = message.realm {
       let realm = try realmName(text)
-      guard services.realms.realm(named: realm) != nil else { throw RequestFault.notFound("There is no realm \(realm). See `gatehouse realms list`.") }
+      guard services.realms.realm(named: realm) != nil else {
+        throw RequestFault.notFound("There is no realm \(realm). See `gatehouse realms list`.")
+      }
       return (name, LockoutName(name, realm: realm))
     }
     guard let realm = services.realms.realm(of: name) else {
