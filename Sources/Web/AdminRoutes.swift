@@ -65,7 +65,7 @@ struct AdminRoutes: Sendable {
     }
     router.delete("/admin/v1/realms/:name") { _, context in
       let actor = try services.adminRoles.actor(context, changing: true)
-      let name = try realmName(try context.parameters.require("name"))
+      let name = try realmName(try segment("name", of: context))
       let event = AuditEvent(time: services.now(), kind: .realmRemoved, actor: actor, realm: name, subject: name.text, outcome: "done")
       try await services.realmStore.remove(realm: name, audit: [event])
       try await services.realms.refresh()
@@ -99,7 +99,7 @@ struct AdminRoutes: Sendable {
     router.patch("/admin/v1/front-ends/:name") { request, context in
       let actor = try services.adminRoles.actor(context, changing: true)
       let change: FrontEndChange = try await decodeAdmin(request)
-      var frontEnd = try await find(try context.parameters.require("name"))
+      var frontEnd = try await find(try segment("name", of: context))
       try await apply(change, to: &frontEnd)
       try await services.frontEnds.update(frontEnd, audit: [event(.frontEndChanged, frontEnd, actor)])
       try await services.desk.refresh()
@@ -111,7 +111,7 @@ struct AdminRoutes: Sendable {
       guard (0...31 * 86_400).contains(rotation.overlapSeconds) else {
         throw RequestFault.malformed("The overlap must be between 0 seconds and 31 days.")
       }
-      var frontEnd = try await find(try context.parameters.require("name"))
+      var frontEnd = try await find(try segment("name", of: context))
       let now = services.now()
       let (text, key) = FrontEndDesk.makeKey(now: now)
       var before = frontEnd.keys.first
@@ -123,7 +123,7 @@ struct AdminRoutes: Sendable {
     }
     router.delete("/admin/v1/front-ends/:name") { _, context in
       let actor = try services.adminRoles.actor(context, changing: true)
-      let frontEnd = try await find(try context.parameters.require("name"))
+      let frontEnd = try await find(try segment("name", of: context))
       try await services.frontEnds.remove(frontEnd: frontEnd.id, audit: [event(.frontEndRevoked, frontEnd, actor)])
       try await services.desk.refresh()
       return jsonResponse(Done(done: true, message: "Front-end \(frontEnd.name) was revoked; its keys and certificates are refused from now on."))
@@ -164,7 +164,7 @@ struct AdminRoutes: Sendable {
     }
     router.delete("/admin/v1/agents/:name") { _, context in
       let actor = try services.adminRoles.actor(context, changing: true)
-      let name = try context.parameters.require("name")
+      let name = try segment("name", of: context)
       guard let agent = try await services.enrolment.revoke(name, actor: actor, now: services.now()) else {
         throw RequestFault.notFound("No agent that is not revoked has the name or id \(name.prefix(64)). See `gatehouse agents list`.")
       }
@@ -177,7 +177,7 @@ struct AdminRoutes: Sendable {
     }
     router.post("/admin/v1/authority/:step") { _, context in
       _ = try services.adminRoles.actor(context, changing: true)
-      switch try context.parameters.require("step") {
+      switch try segment("step", of: context) {
       case "prepare": try await services.authority.prepareNext(now: services.now())
       case "activate":
         guard try await services.authority.activatePrepared(now: services.now()) else {
@@ -257,6 +257,12 @@ func realmName(_ text: String) throws -> RealmName {
     throw RequestFault.malformed("\"\(text.prefix(64))\" is no realm name: use letters, digits, dots and dashes, at most 63.")
   }
   return name
+}
+
+/// A segment of the path as it was meant: the router leaves it percent-encoded. Throws where the route has no such parameter.
+func segment(_ name: String, of context: GatewayRequestContext) throws -> String {
+  let encoded = try context.parameters.require(name)
+  return encoded.removingPercentEncoding ?? encoded
 }
 
 /// The JSON body of an admin request. Throws `RequestFault`.

@@ -13,7 +13,7 @@ struct AdminUserRoutes: Sendable {
       return jsonResponse(try await services.lockouts.locked(now: services.now(), limit: 1000).map(message))
     }
     router.post("/admin/v1/users/:action") { request, context in
-      let action = try context.parameters.require("action")
+      let action = try segment("action", of: context)
       let actor = try services.adminRoles.actor(context, changing: action != "show")
       let message: UserRequest = try await decodeAdmin(request)
       let (name, lockoutName) = try find(message)
