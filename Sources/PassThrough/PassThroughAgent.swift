@@ -42,6 +42,7 @@ package struct PassThroughAgent: Service {
   private let told: @Sendable (HeartbeatAnswer) -> Void
   private let logger: Logger
   private let outbox = VerdictOutbox()
+  private let instance = Identifier()
 
   /// How long answers that cannot be delivered are kept; no deadline is longer.
   static let answerLife: Duration = .seconds(30)
@@ -86,7 +87,7 @@ package struct PassThroughAgent: Service {
         var opening: OpeningLane?
         do {
           while !stopping, connection.identity.generation == generation {
-            let response = try await cancelWhenGracefulShutdown { try await connection.work(WorkRequest(lane: id)) }
+            let response = try await cancelWhenGracefulShutdown { try await connection.work(WorkRequest(lane: id, instance: instance)) }
             backoff.reset()
             guard !response.questions.isEmpty else { continue }
             if opening == nil {
