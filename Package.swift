@@ -101,7 +101,9 @@ let package = Package(
     .testTarget(name: "ArchitectureTests"),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["ActiveDirectory", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, httpClient]),
+      dependencies: [
+        "ActiveDirectory", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
+      ]),
   ]
 )
 
