@@ -61,9 +61,14 @@ let package = Package(
 
     // Ring 2: doors.
     .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap2-dev"])]),
+    .systemLibrary(name: "CGSSAPI", providers: [.apt(["libkrb5-dev"])]),
+    .systemLibrary(name: "CResolver"),
     .target(
       name: "ActiveDirectory",
-      dependencies: ["Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", "CLDAP", nioCore, nioPosix, x509, asn1, logging, metrics, lifecycle]),
+      dependencies: [
+        "Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", "CLDAP", "CGSSAPI", "CResolver", nioCore, nioPosix, x509, asn1, logging,
+        metrics, lifecycle,
+      ]),
     .target(
       name: "AgentLink",
       dependencies: ["Identity", "PassThrough", "Bytes", "Cryptography", httpClient, nioCore, nioHTTP1, nioSSL, crypto, logging, metrics, lifecycle]),
@@ -89,12 +94,14 @@ let package = Package(
 
     // Tests.
     .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
+    .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
     .testTarget(name: "SignInTests", dependencies: ["SignIn", "Identity", "Bytes", "GatehouseTesting"]),
-    .testTarget(name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509]),
+    .testTarget(
+      name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509, asn1]),
     .testTarget(name: "SQLiteStoreTests", dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", grdb]),
     .testTarget(name: "KeyStoreTests", dependencies: ["KeyStore", "Identity", "Bytes"]),
-    .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix]),
+    .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix, x509]),
     .testTarget(name: "WebTests", dependencies: ["Web", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix]),
     .testTarget(
       name: "GatehouseTests", dependencies: ["gatehouse", "Identity", "SignIn", "PassThrough", "Bytes", crypto, x509, asn1, logging]),
@@ -102,18 +109,19 @@ let package = Package(
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "ActiveDirectory", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
+        "ActiveDirectory", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, nioHTTP1, nioSSL, httpClient, logging,
       ]),
   ]
 )
 
 // Every own target: complete concurrency checking comes with the language mode; the rest is stated once, here.
 for target in package.targets where target.type != .system {
-  target.swiftSettings = (target.swiftSettings ?? []) + [
-    .swiftLanguageMode(.v6),
-    .enableUpcomingFeature("ExistentialAny"),  // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0335-existential-any.md
-    .enableUpcomingFeature("MemberImportVisibility"),  // …/0444-member-import-visibility.md
-  ]
+  target.swiftSettings =
+    (target.swiftSettings ?? []) + [
+      .swiftLanguageMode(.v6),
+      .enableUpcomingFeature("ExistentialAny"),  // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0335-existential-any.md
+      .enableUpcomingFeature("MemberImportVisibility"),  // …/0444-member-import-visibility.md
+    ]
   // Tests/run sets it: what warns is not merged, but a later compiler's new warnings stop nobody from building a release.
   if Context.environment["GATEHOUSE_STRICT"] != nil {
     target.swiftSettings = (target.swiftSettings ?? []) + [.treatAllWarnings(as: .error)]

@@ -37,27 +37,31 @@ final class DirectoryPartition: Sendable {
   func search(_ query: LDAPSearch, deadline: Deadline, trace: TraceRecorder) async throws(LDAPFault) -> LDAPSearch.Outcome {
     renewAfterRefusal()
     var last: LDAPFault?
-    for server in try await locator.servers(deadline: deadline) {
-      guard !deadline.hasPassed else { throw .timedOut }
+    let servers = try await locator.servers(deadline: deadline)
+    for (index, server) in servers.enumerated() {
+      guard !deadline.hasPassed else { throw last ?? .noTime }
+      let share = share(of: deadline, isLast: index == servers.count - 1)
+      let started = ContinuousClock.now
       // A kept connection may have died a moment ago without anybody's fault, so one more try on a new one.
       for isLastTry in [false, true] {
         let wasBegun = Flag()
         do throws(LDAPFault) {
-          let outcome = try await pools(of: server).searches.lend(deadline: deadline, begun: { wasBegun.isSet = true }) {
+          let outcome = try await pools(of: server).searches.lend(deadline: share, begun: { wasBegun.isSet = true }) {
             connection async throws(LDAPFault) in
-            let started = ContinuousClock.now
-            let outcome = try await connection.search(query, timeout: self.operationTimeout(deadline))
-            trace.add(.search, "\(server): \(outcome.entries.count) found", since: started)
+            let asked = ContinuousClock.now
+            let outcome = try await connection.search(query, timeout: self.operationTimeout(share))
+            trace.add(.search, "\(server): \(outcome.entries.count) found", since: asked)
             return outcome
           }
           locator.worked(server)
           return outcome
         } catch {
-          guard error.concernsServer else { throw error }
           last = error
+          if error == .noTime, !deadline.hasPassed { break }  // all of this server's connections are busy; the next one's may not be
+          guard error.concernsServer else { throw error }
           if !isLastTry, wasBegun.isSet, case .unreachable = error { continue }
           if !isLastTry, wasBegun.isSet, case .result(let result) = error, result.code == 1 { continue }
-          report(error, of: server, trace: trace)
+          report(error, of: server, after: started, trace: trace)
           break
         }
       }
@@ -70,14 +74,18 @@ final class DirectoryPartition: Sendable {
     _ name: String, password: Password, proving entry: LDAPEntry?, deadline: Deadline, trace: TraceRecorder
   ) async throws(LDAPFault) -> (result: LDAPResult, tokens: [[UInt8]]) {
     var last: LDAPFault?
-    for server in try await locator.servers(deadline: deadline) {
-      guard !deadline.hasPassed else { throw .timedOut }
+    let servers = try await locator.servers(deadline: deadline)
+    for (index, server) in servers.enumerated() {
+      guard !deadline.hasPassed else { throw last ?? .noTime }
       let wasSent = Flag()
+      let started = ContinuousClock.now
       do throws(LDAPFault) {
-        let answer = try await pools(of: server).binds.lend(deadline: deadline, begun: { wasSent.isSet = true }) {
-          connection async throws(LDAPFault) -> (LDAPResult, [[UInt8]]) in
+        // A share of the time for getting a connection, all of it for the bind: there is no second one.
+        let share = share(of: deadline, isLast: index == servers.count - 1)
+        let answer = try await pools(of: server).binds.lend(deadline: share) { connection async throws(LDAPFault) -> (LDAPResult, [[UInt8]]) in
           // "Must not start a bind after the deadline" (PasswordValidator): the wait for a connection may have used it up.
-          guard !deadline.hasPassed else { throw .timedOut }
+          guard !deadline.hasPassed else { throw .noTime }
+          wasSent.isSet = true
           let started = ContinuousClock.now
           let result = try await connection.bind(name, password: password.secret, timeout: self.operationTimeout(deadline))
           trace.add(.bind, "\(server): \(result.summary)", since: started)
@@ -88,19 +96,27 @@ final class DirectoryPartition: Sendable {
         locator.worked(server)
         return answer
       } catch {
+        last = error
+        if error == .noTime, !deadline.hasPassed { continue }
         guard error.concernsServer else { throw error }
-        report(error, of: server, trace: trace)
+        report(error, of: server, after: started, trace: trace)
         if wasSent.isSet {
           guard case .result(let result) = error, result.wasNotProcessed else { throw error }
         }
-        last = error
       }
     }
     throw last ?? .noServer(locator.title)
   }
 
-  private func report(_ fault: LDAPFault, of server: DirectoryServer, trace: TraceRecorder) {
-    locator.failed(server, fault)
+  /// Half of what is left while there are others to ask, so that one silent server does not use up the question's time.
+  private func share(of deadline: Deadline, isLast: Bool) -> Deadline {
+    isLast ? deadline : Deadline(after: deadline.remaining() / 2)
+  }
+
+  private func report(_ fault: LDAPFault, of server: DirectoryServer, after started: ContinuousClock.Instant, trace: TraceRecorder) {
+    // Silence speaks against a server only if it had time to answer.
+    let patience = min(.seconds(1), settings.timeouts.connect, settings.timeouts.operation) / 2
+    if fault != .timedOut || started.duration(to: .now) >= patience { locator.failed(server, fault) }
     trace.add(.domainController, "\(server): \(fault.summary)")
   }
 
@@ -134,33 +150,40 @@ final class DirectoryPartition: Sendable {
     }
   }
 
+  /// The pools' closures take what they need, not `self`: the partition owns the pools, and a circle would keep their threads for ever.
   private func makePools(_ server: DirectoryServer) -> Pools {
-    func pool(_ limit: Int, _ purpose: String, prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?) -> ConnectionPool {
+    let (settings, names, timers, logOn) = (settings, names, timers, logOn)
+    func pool(
+      _ limit: Int, _ purpose: String, _ protection: LDAPConnection.Protection,
+      prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?
+    ) -> ConnectionPool {
       let turnstile = Turnstile(limit: limit, maximumWaiting: settings.maximumWaiting, timers: timers)
-      return ConnectionPool(turnstile: turnstile, maximumIdle: settings.timeouts.idle) { [self] deadline async throws(LDAPFault) in
-        let addresses = await names.addresses(of: server, port: port(of: server), deadline: deadline)
+      let port = port(of: server, protection)
+      return ConnectionPool(turnstile: turnstile, maximumIdle: settings.timeouts.idle) { deadline async throws(LDAPFault) in
+        let addresses = await names.addresses(of: server, port: port, deadline: deadline)
         let peer = LDAPConnection.Peer(
-          host: server.host, addresses: addresses, security: settings.security, authorityFile: settings.authorityFile)
-        let connection = LDAPConnection(name: "ldap-\(purpose)")
+          host: server.host, addresses: addresses, protection: protection, authorityFile: settings.authorityFile)
+        let connection = LDAPConnection(name: "ldap-\(purpose)", timers: timers)
         let descriptor = try await connection.open(peer, timeout: min(settings.timeouts.connect, deadline.remaining()))
         try await prepare?(connection, deadline)
         return (connection, descriptor)
       }
     }
     return Pools(
-      searches: pool(settings.searchConnections, "search") { [logOn, settings] connection, deadline async throws(LDAPFault) in
-        try await logOn.logOn(connection, server: server.description, timeout: settings.timeouts.operation, deadline: deadline)
+      searches: pool(settings.searchConnections, "search", logOn.protection) { connection, deadline async throws(LDAPFault) in
+        try await logOn.logOn(connection, server: server, timeout: settings.timeouts.operation, deadline: deadline)
       },
-      binds: pool(settings.bindConnections, "bind", prepare: nil))
+      binds: pool(settings.bindConnections, "bind", .tls(settings.security), prepare: nil))
   }
 
-  private func port(of server: DirectoryServer) -> Int {
-    if let port = server.port { return port }
-    switch (settings.security, isGlobalCatalog) {
-    case (.ldaps, false): return 636
-    case (.startTLS, false): return 389
-    case (.ldaps, true): return 3269
-    case (.startTLS, true): return 3268
+  /// A configured port is that of the configured transport; searches by Kerberos go to the port of plain LDAP beside it.
+  private func port(of server: DirectoryServer, _ protection: LDAPConnection.Protection) -> Int {
+    if let port = server.port, protection == .tls(settings.security) { return port }
+    switch (protection, isGlobalCatalog) {
+    case (.tls(.ldaps), false): return 636
+    case (.tls(.startTLS), false), (.kerberos, false): return 389
+    case (.tls(.ldaps), true): return 3269
+    case (.tls(.startTLS), true), (.kerberos, true): return 3268
     }
   }
 }

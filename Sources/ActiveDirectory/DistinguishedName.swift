@@ -17,7 +17,8 @@ enum DistinguishedName {
   static func normalized(_ name: String) -> String? {
     guard !name.utf8.contains(0) else { return nil }
     var result: UnsafeMutablePointer<CChar>?
-    guard ldap_dn_normalize(name, UInt32(LDAP_DN_FORMAT_LDAPV3), &result, UInt32(LDAP_DN_FORMAT_LDAPV3)) == LDAP_SUCCESS, let result else { return nil }
+    let format = UInt32(LDAP_DN_FORMAT_LDAPV3)
+    guard ldap_dn_normalize(name, format, &result, format) == LDAP_SUCCESS, let result else { return nil }
     defer { ldap_memfree(result) }
     return String(validatingCString: result).map(asciiLowercased)
   }

@@ -26,7 +26,8 @@ final class GroupLookup: Sendable {
   func groups(ofTokens tokens: [[UInt8]], person: [UInt8]?, base: String, search: Search) async throws(LDAPFault) -> [String] {
     guard tokens.count <= GroupLookup.maximumGroups else { throw .protocolViolation("\(tokens.count) groups are too many") }
     let now = ContinuousClock.now
-    let groups = tokens.filter { $0 != person }
+    // Everyone, Authenticated Users and their like say how somebody signed in, not what they belong to.
+    let groups = tokens.filter { $0 != person && (SecurityIdentifier.isOfDomain($0) || SecurityIdentifier.isBuiltIn($0)) }
     var missing = known.withLock { known in
       groups.filter { sid in known[sid].map { $0.until <= now } ?? true }
     }
@@ -45,9 +46,7 @@ final class GroupLookup: Sendable {
     }
     return known.withLock { known in
       groups.compactMap { sid in
-        if let name = known[sid]?.name { return name }
-        // Everyone, Authenticated Users and their like have no object and say nothing about the person.
-        return SecurityIdentifier.isOfDomain(sid) ? SecurityIdentifier.text(sid) : nil
+        known[sid]?.name ?? (SecurityIdentifier.isOfDomain(sid) ? SecurityIdentifier.text(sid) : nil)
       }
     }
   }

@@ -1,6 +1,8 @@
 import Bytes
+import CGSSAPI
 import CLDAP
 import Foundation
+import NIOCore
 
 /// One connection to a directory server, with its own thread: libldap's handle never leaves it.
 ///
@@ -11,8 +13,15 @@ actor LDAPConnection {
     /// The name that the certificate must bear.
     var host: String
     var addresses: [NetworkAddress]
-    var security: TransportSecurity
+    var protection: Protection
     var authorityFile: String?
+  }
+
+  /// What keeps others from reading along and from answering in the server's stead.
+  enum Protection: Sendable, Hashable {
+    case tls(TransportSecurity)
+    /// Kerberos signs and seals, from the log-on with a keytab on. Nothing but that log-on may happen before, and no simple bind ever.
+    case kerberos
   }
 
   /// Larger than any person's entry; a hostile server gets no more memory than this (threats.md B3.8).
@@ -21,11 +30,17 @@ actor LDAPConnection {
   private static let tlsPriorities = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
   private let executor: ThreadExecutor
+  private let timers: any EventLoop
   nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
   private var handle: LDAPHandle?
+  private var protection = Protection.kerberos
+  private var isSealed = false
 
   /// Makes the thread; `open` makes the connection.
-  init(name: String) { executor = ThreadExecutor(name: name) }
+  init(name: String, timers: any EventLoop) {
+    executor = ThreadExecutor(name: name)
+    self.timers = timers
+  }
 
   deinit { executor.stop() }
 
@@ -41,10 +56,9 @@ actor LDAPConnection {
       do throws(LDAPFault) {
         let descriptor = try address.connect(timeout: left)
         let handle = try LDAPHandle(adopting: descriptor, host: peer.host)
-        try secure(handle, peer: peer, deadline: deadline)
-        // libldap leaves the socket blocking after its handshake; then half a TLS record would hold this thread past any deadline.
-        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+        if case .tls(let security) = peer.protection { try secure(handle, descriptor, peer: peer, security: security, deadline: deadline) }
         self.handle = handle
+        protection = peer.protection
         return descriptor
       } catch {
         last = error
@@ -54,7 +68,9 @@ actor LDAPConnection {
     throw last
   }
 
-  private func secure(_ handle: LDAPHandle, peer: Peer, deadline: ContinuousClock.Instant) throws(LDAPFault) {
+  private func secure(
+    _ handle: LDAPHandle, _ descriptor: Int32, peer: Peer, security: TransportSecurity, deadline: ContinuousClock.Instant
+  ) throws(LDAPFault) {
     let ld = handle.pointer
     try handle.set(LDAP_OPT_X_TLS_REQUIRE_CERT, to: LDAP_OPT_X_TLS_DEMAND)
     try handle.set(LDAP_OPT_X_TLS_REQUIRE_SAN, to: LDAP_OPT_X_TLS_DEMAND)
@@ -63,13 +79,16 @@ actor LDAPConnection {
     guard ldap_set_option(ld, LDAP_OPT_X_TLS_NEWCTX, [Int32(0)]) == LDAP_OPT_SUCCESS else {
       throw .tls("the certificate authorities in \(peer.authorityFile ?? "the system's store") cannot be read")
     }
-    if peer.security == .startTLS {
+    if security == .startTLS {
       let answer = try startTLS(handle, timeout: ContinuousClock.now.duration(to: deadline))
       guard answer.code == 0 else { throw .tls("the server refuses StartTLS: \(answer.summary)") }
     }
-    var left = ContinuousClock.now.duration(to: deadline).timeval
-    guard ldap_set_option(ld, LDAP_OPT_NETWORK_TIMEOUT, &left) == LDAP_OPT_SUCCESS else { throw .protocolViolation("no network time-out") }
-    let result = ldap_install_tls(ld)
+    // The handshake needs a blocking socket (libldap spins on another one); all that follows must not block, or half a TLS record would hold
+    // this thread past any deadline.
+    _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK)
+    let left = ContinuousClock.now.duration(to: deadline)
+    let result = try SocketWatchdog.guarding(descriptor, for: left, timers: timers) { () throws(LDAPFault) in ldap_install_tls(ld) }
+    _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
     guard result == LDAP_SUCCESS else {
       if result == LDAP_TIMEOUT || ContinuousClock.now >= deadline { throw .timedOut }
       throw .tls("handshake or certificate check failed for \(peer.host): \(handle.errorText)")
@@ -94,11 +113,11 @@ actor LDAPConnection {
 
   // MARK: Operations
 
-  /// A simple bind. `sent` in a thrown fault's stead is always assumed: nobody may repeat this elsewhere, the try may have counted.
+  /// A simple bind. Whatever is thrown, the try may have counted: nobody may repeat it elsewhere.
   ///
   /// This is the innermost of the three places where an empty password is refused (threats.md B3.1): it would be an anonymous bind, and succeed.
   func bind(_ name: String, password: Secret, timeout: Duration) throws(LDAPFault) -> LDAPResult {
-    let handle = try opened()
+    guard let handle, case .tls = protection else { throw .protocolViolation("a simple bind needs TLS") }
     guard !name.isEmpty, !name.utf8.contains(0) else { throw .protocolViolation("a bind needs a name") }
     guard !password.isEmpty, !password.contains(where: { $0 == 0 }) else { throw .protocolViolation("a bind needs a password") }
     var id: Int32 = 0
@@ -112,6 +131,35 @@ actor LDAPConnection {
     let message = try handle.receive(id, timeout: timeout)
     guard message.type == LDAP_RES_BIND else { throw .protocolViolation("the answer to a bind is no BindResponse") }
     return try message.result()
+  }
+
+  /// A SASL GSSAPI bind (RFC 4752) with the tickets in `cache`; from then on Kerberos signs and seals the connection both ways.
+  ///
+  /// Kerberos proves the server's identity too: only the holder of the key of `ldap/<host>` can answer.
+  func bindByKerberos(cache: String, timeout: Duration) throws(LDAPFault) -> LDAPResult {
+    guard let handle, protection == .kerberos else { throw .protocolViolation("AD refuses Kerberos sealing inside TLS") }
+    guard cgss_use_cache(cache) == 0, cldap_set_no_canonical_name(handle.pointer) == LDAP_OPT_SUCCESS else {
+      throw .protocolViolation("the ticket cannot be used")
+    }
+    // Without sealing (minssf) the answers could be read and changed on the way; AD and Samba refuse an unsigned bind anyway.
+    try handle.set(LDAP_OPT_X_SASL_SECPROPS, to: "minssf=56,noanonymous,noplain")
+    let deadline = ContinuousClock.now.advanced(by: timeout)
+    var answer: LDAPMessage?
+    var mechanism: UnsafePointer<CChar>?
+    for _ in 0..<8 {
+      var id: Int32 = 0
+      let step = cldap_gssapi_step(handle.pointer, answer?.pointer, &mechanism, &id)
+      if step == LDAP_SUCCESS {
+        isSealed = true
+        return LDAPResult(code: 0)
+      }
+      guard step == LDAP_SASL_BIND_IN_PROGRESS else {
+        if let result = try? answer?.result(), result.code != 0, result.code != LDAP_SASL_BIND_IN_PROGRESS { return result }
+        throw .unreachable("Kerberos: \(handle.errorText)")
+      }
+      answer = try handle.receive(id, timeout: ContinuousClock.now.duration(to: deadline))
+    }
+    throw .protocolViolation("the Kerberos bind does not end")
   }
 
   /// Whose session this is (RFC 4532): nil where the server does not know the operation, empty for anonymous.
@@ -165,6 +213,7 @@ actor LDAPConnection {
 
   private func opened() throws(LDAPFault) -> LDAPHandle {
     guard let handle else { throw .unreachable("the connection is closed") }
+    guard isSealed || protection != .kerberos else { throw .protocolViolation("nothing is asked before Kerberos seals the connection") }
     return handle
   }
 

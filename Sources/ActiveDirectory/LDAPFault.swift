@@ -4,8 +4,10 @@ import Identity
 enum LDAPFault: Error, Equatable {
   /// No TCP connection, or it ended. The text is for administrators.
   case unreachable(String)
-  /// Nothing (complete) came within the time.
+  /// The server sent nothing (complete) within the time.
   case timedOut
+  /// The question's time was up before a server was asked.
+  case noTime
   /// The certificate, the name in it, or the handshake was not acceptable.
   case tls(String)
   /// The peer answered something that RFC 4511 does not allow at this point, or more than the limits allow.
@@ -25,7 +27,7 @@ enum LDAPFault: Error, Equatable {
   var cause: UnknownCause {
     switch self {
     case .unreachable: .directoryUnreachable
-    case .timedOut: .deadlineExceeded
+    case .timedOut, .noTime: .deadlineExceeded
     case .tls: .directoryTLS
     case .protocolViolation: .directoryError
     case .unproven: .directoryUnproven
@@ -41,6 +43,7 @@ enum LDAPFault: Error, Equatable {
     switch self {
     case .unreachable(let text): "unreachable: \(text)"
     case .timedOut: "no answer in time"
+    case .noTime: "no time left to ask"
     case .tls(let text): "TLS: \(text)"
     case .protocolViolation(let text): "not LDAP as it should be: \(text)"
     case .unproven(let text): "success without proof: \(text)"
@@ -56,7 +59,7 @@ enum LDAPFault: Error, Equatable {
     switch self {
     case .unreachable, .timedOut, .tls, .protocolViolation, .unproven: true
     case .result(let result): result.concernsServer
-    case .serviceCredential, .noServer, .overloaded: false
+    case .noTime, .serviceCredential, .noServer, .overloaded: false
     }
   }
 }

@@ -41,8 +41,7 @@ final class LDAPHandle {
   func text(_ option: Int32) -> String? {
     var value: UnsafeMutablePointer<CChar>?
     guard ldap_get_option(pointer, option, &value) == LDAP_OPT_SUCCESS, let value else { return nil }
-    // LDAP_OPT_X_TLS_VERSION answers a pointer that stays libldap's own; the diagnostic message is a copy to be freed.
-    defer { if option == LDAP_OPT_DIAGNOSTIC_MESSAGE { ldap_memfree(value) } }
+    defer { ldap_memfree(value) }
     return String(cString: value)
   }
 
@@ -100,7 +99,7 @@ final class LDAPHandle {
 
 /// One answer; letting it go frees it.
 final class LDAPMessage {
-  private let pointer: OpaquePointer
+  let pointer: OpaquePointer
   private let handle: LDAPHandle
   /// `LDAP_RES_…`
   let type: ber_tag_t

@@ -37,10 +37,11 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
   ///   - now: the wall clock, for the time of alarms.
   package init(settings: DirectorySettings, logger: Logger, now: @escaping @Sendable () -> Instant) {
     let timers = MultiThreadedEventLoopGroup.singleton.any()
-    let names = NameResolution(timers: timers)
+    let aside = BlockingWork(timers: timers)
+    let names = NameResolution(aside: aside)
     let alarms = DirectoryAlarms(now: now)
     let turnstile = Turnstile(limit: 1, maximumWaiting: settings.maximumWaiting, timers: timers)
-    let logOn = ServiceLogOn(settings: settings, turnstile: turnstile, alarms: alarms, logger: logger)
+    let logOn = ServiceLogOn(settings: settings, turnstile: turnstile, aside: aside, alarms: alarms, logger: logger)
     func partition(_ source: ServerSource, isGlobalCatalog: Bool) -> DirectoryPartition {
       DirectoryPartition(
         source: source, isGlobalCatalog: isGlobalCatalog, settings: settings, logOn: logOn, names: names, alarms: alarms, timers: timers)
@@ -85,7 +86,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
     guard UserName(credential.userName.text) != nil else { return Judgement(.refused(Refusal(.malformedUserName))) }
     let trace = TraceRecorder()
     do throws(LDAPFault) {
-      guard !deadline.hasPassed else { throw .timedOut }
+      guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
       let verdict = try await judge(credential, request, deadline, trace)
       return Judgement(verdict, trace: trace.notes)
@@ -210,21 +211,17 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
       entry = try await read(unique(PersonAttributes.needed(settings.kind, loginAttributes: settings.loginAttributes) + wanted))
     }
     for name in wanted {
-      var values = entry.values(name)
-      while let (description, start) = PersonAttributes.nextRange(entry, of: name) {
-        values += entry.values(description)
-        guard values.count == start, values.count <= 100_000 else { throw .protocolViolation("the values of \(name) do not fit together") }
-        entry.attributes[description] = nil
-        let more = try await read(["\(name);range=\(start)-*"])
-        for (key, rest) in more.attributes { entry.attributes[key] = rest }
-        guard PersonAttributes.nextRange(entry, of: name) == nil else { continue }
-        // The last part is named `range=1500-*`.
-        for (key, rest) in more.attributes where key.hasPrefix(asciiLowercased(name) + ";range=") {
-          values += rest
-          entry.attributes[key] = nil
-        }
+      // AD hands out the values of a large attribute in parts, `member;range=0-1499`, the last one named `…-*` (MS-ADTS 3.1.1.3.1.3.3).
+      var part = entry
+      var values: [[UInt8]] = []
+      while let next = PersonAttributes.nextRange(part, of: name) {
+        values += part.values(next.description)
+        guard values.count == next.start, values.count <= 100_000 else { throw .protocolViolation("the values of \(name) do not fit together") }
+        part = try await read(["\(name);range=\(next.start)-*"])
       }
-      if !values.isEmpty { entry.attributes[asciiLowercased(name)] = values }
+      guard !values.isEmpty else { continue }
+      values += PersonAttributes.lastRange(part, of: name)
+      entry.attributes[asciiLowercased(name)] = values
     }
     return entry
   }

@@ -66,11 +66,8 @@ struct LoginName: Sendable, Equatable {
       if rank < best { (best, chosen) = (rank, []) }
       if rank == best { chosen.append(entry) }
     }
-    switch chosen.count {
-    case 0: return .nobody
-    case 1: return .one(chosen[0])
-    default: return .several
-    }
+    guard let first = chosen.first else { return .nobody }
+    return chosen.count == 1 ? .one(first) : .several
   }
 
   /// Nil where the entry fulfils only assertions that do not hold where it lies.

@@ -84,4 +84,10 @@ enum PersonAttributes {
     }
     return nil
   }
+
+  /// The values of the part that ends the list, `member;range=1500-*`.
+  static func lastRange(_ entry: LDAPEntry, of name: String) -> [[UInt8]] {
+    let prefix = asciiLowercased(name) + ";range="
+    return entry.attributes.first { $0.key.hasPrefix(prefix) && $0.key.hasSuffix("-*") }?.value ?? []
+  }
 }

@@ -1,4 +1,6 @@
 import Bytes
+import CGSSAPI
+import Cryptography
 import Foundation
 import Identity
 import Logging
@@ -22,16 +24,22 @@ actor ServiceLogOn {
   private let executor = ThreadExecutor(name: "service-logon")  // reads the credential's file, perhaps from a slow disk
   nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
+  /// How search connections are protected.
+  nonisolated let protection: LDAPConnection.Protection
   private let credential: ServiceCredential
   private let kind: DirectoryKind
   private let rest: Duration
   private let turnstile: Turnstile
+  private let aside: BlockingWork
   private let alarms: DirectoryAlarms
   private let logger: Logger
   private let refusal = Mutex<Refusal?>(nil)
   private let refusals = Mutex<Int>(0)
 
-  init(settings: DirectorySettings, turnstile: Turnstile, alarms: DirectoryAlarms, logger: Logger) {
+  init(settings: DirectorySettings, turnstile: Turnstile, aside: BlockingWork, alarms: DirectoryAlarms, logger: Logger) {
+    self.aside = aside
+    // A keytab's bind is sealed by Kerberos itself, which AD and Samba allow outside of TLS only (testing told: result 53).
+    protection = if case .keytab = settings.credential { .kerberos } else { .tls(settings.security) }
     credential = settings.credential
     kind = settings.kind
     rest = settings.timeouts.credentialRest
@@ -59,55 +67,85 @@ actor ServiceLogOn {
   }
 
   /// Makes `connection` the service account's. Throws `.serviceCredential` where the directory (or the file) does not allow it.
-  func logOn(_ connection: LDAPConnection, server: String, timeout: Duration, deadline: Deadline) async throws(LDAPFault) {
+  func logOn(_ connection: LDAPConnection, server: DirectoryServer, timeout: Duration, deadline: Deadline) async throws(LDAPFault) {
     try await turnstile.enter(deadline: deadline)
     defer { turnstile.leave() }
     try checkRefusal()  // again: who waited may have waited for a refusal
-    guard !deadline.hasPassed else { throw .timedOut }
+    guard !deadline.hasPassed else { throw .noTime }
     let material = try read()
+    let result: LDAPResult
     switch credential {
     case .passwordFile(let bindName, _):
-      let result = try await connection.bind(bindName, password: material, timeout: min(timeout, deadline.remaining()))
-      guard result.code == 0 else {
-        if result.code == 49 { refuse(material, name: bindName, result: result, server: server) }
-        throw result.code == 49 ? .serviceCredential("\(server) refuses \(bindName): \(result.summary)") : .result(result)
-      }
-    case .keytab:
-      throw .serviceCredential("keytab is not supported")
+      result = try await connection.bind(bindName, password: material, timeout: min(timeout, deadline.remaining()))
+    case .keytab(let principal, let path):
+      let cache = "MEMORY:gatehouse-\(material.withBytes { Digests.sha256($0) }.prefix(16).hexadecimal)"
+      try await fetchTicket(principal: principal, keytab: path, cache: cache, server: server, material: material, deadline: deadline)
+      result = try await connection.bindByKerberos(cache: cache, timeout: min(timeout, deadline.remaining()))
     }
+    if result.code == 49 {
+      let text = "\(server) refuses \(name): \(result.summary)"
+      refuse(material, because: ServiceLogOn.reason(BindMeaning(result, kind: kind)), text: text)
+      throw .serviceCredential(text)
+    }
+    guard result.code == 0 else { throw .result(result) }
     try await connection.proveSession(kind: kind, timeout: min(timeout, deadline.remaining()))
     accept()
   }
 
-  private func accept() {
-    guard refusal.withLock({ state in defer { state = nil }; return state != nil }) else {
-      alarms.clear(.serviceCredentialUnreadable, subject: path)
-      return
+  /// Tickets for the directory's server, from the KDC. A key that the KDC does not take counts like a wrong password there, so it rests as well.
+  private func fetchTicket(
+    principal: String, keytab: String, cache: String, server: DirectoryServer, material: Secret, deadline: Deadline
+  ) async throws(LDAPFault) {
+    let answer = await aside.run(deadline: deadline) { () -> (code: Int32, text: String)? in
+      var code: Int32 = 0
+      var text = [CChar](repeating: 0, count: 256)
+      guard cgss_fetch_ticket(principal, "FILE:" + keytab, cache, "ldap@" + server.host, &code, &text, text.count) != 0 else { return nil }
+      return (code, String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
     }
+    guard let answer else { throw .timedOut }
+    guard let failure = answer else { return }
+    switch failure.code {
+    // KRB5_REALM_UNKNOWN, KRB5_KDC_UNREACH, KRB5_REALM_CANT_RESOLVE: nobody was asked.
+    case -1_765_328_230, -1_765_328_228, -1_765_328_164: throw .unreachable("Kerberos: \(failure.text)")
+    default:
+      let text = "Kerberos refuses \(principal): \(failure.text)"
+      refuse(material, because: failure.text, text: text)
+      throw .serviceCredential(text)
+    }
+  }
+
+  private func accept() {
     alarms.clear(.serviceCredentialUnreadable, subject: path)
+    let wasRefused = refusal.withLock { state in
+      defer { state = nil }
+      return state != nil
+    }
+    guard wasRefused else { return }
     alarms.clear(.serviceCredentialRefused, subject: name)
     logger.notice("the directory accepts the service credential again", metadata: ["name": "\(name)"])
   }
 
-  private func refuse(_ material: Secret, name: String, result: LDAPResult, server: String) {
-    let text = "\(server) refuses \(name): \(result.summary)"
+  private func refuse(_ material: Secret, because why: String, text: String) {
     refusal.withLock { $0 = Refusal(material: material, until: .now.advanced(by: rest), text: text) }
     refusals.withLock { $0 += 1 }
-    let why =
-      switch BindMeaning(result, kind: kind) {
-      case .refused(.accountDisabled, _): "the account is disabled"
-      case .refused(.accountExpired, _): "the account has expired"
-      case .refused(.passwordExpired, _), .refused(.mustChangePassword, _): "its password has expired"
-      case .refused(.directoryLocked, _): "the account is locked"
-      case .refused(.signInHours, _), .refused(.workstation, _), .refused(.signInType, _), .refused(.accountRestriction, _):
-        "a restriction of the account forbids it"
-      default: "its password is wrong"
-      }
     alarms.raise(
-      .serviceCredentialRefused, subject: name, message: "The directory refuses the service account \(name): \(why). Nobody of this realm can sign in.",
-      remedy: "Mend the account in the directory, or write its current password to \(path); a changed file is picked up at once, "
+      .serviceCredentialRefused, subject: name,
+      message: "The directory refuses the service account \(name): \(why). Nobody of this realm can sign in.",
+      remedy: "Mend the account in the directory, or write its current credential to \(path); a changed file is picked up at once, "
         + "an unchanged one is tried again every \(rest.wholeMilliseconds / 1000) seconds.")
-    logger.error("the directory refuses the service credential", metadata: ["name": "\(name)", "server": "\(server)", "result": "\(result.summary)"])
+    logger.error("the directory refuses the service credential", metadata: ["name": "\(name)", "reason": "\(text)"])
+  }
+
+  private static func reason(_ meaning: BindMeaning) -> String {
+    switch meaning {
+    case .refused(.accountDisabled, _): "the account is disabled"
+    case .refused(.accountExpired, _): "the account has expired"
+    case .refused(.passwordExpired, _), .refused(.mustChangePassword, _): "its password has expired"
+    case .refused(.directoryLocked, _): "the account is locked"
+    case .refused(.signInHours, _), .refused(.workstation, _), .refused(.signInType, _), .refused(.accountRestriction, _):
+      "a restriction of the account forbids it"
+    default: "its password is wrong"
+    }
   }
 
   private var name: String {

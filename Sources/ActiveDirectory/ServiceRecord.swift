@@ -1,4 +1,4 @@
-import Bytes
+import CResolver
 
 /// An SRV record (RFC 2782): who offers a service.
 struct ServiceRecord: Sendable, Equatable {
@@ -9,7 +9,29 @@ struct ServiceRecord: Sendable, Equatable {
   var target: String
 
   /// **Blocks** for as long as DNS takes.
-  static func query(_ name: String) -> [ServiceRecord] { [] }
+  static func query(_ name: String) -> [ServiceRecord] {
+    guard !name.utf8.contains(0) else { return [] }
+    return gather { cresolver_query_srv(name, $0, $1) }
+  }
+
+  /// The records in a DNS answer.
+  static func parse(_ answer: [UInt8]) -> [ServiceRecord] {
+    gather { cresolver_parse_srv(answer, Int32(clamping: answer.count), $0, $1) }
+  }
+
+  private static let maximumRecords = 64
+
+  private static func gather(_ fill: (UnsafeMutablePointer<cresolver_srv>?, Int32) -> Int32) -> [ServiceRecord] {
+    var raw = [cresolver_srv](repeating: cresolver_srv(), count: maximumRecords)
+    let count = raw.withUnsafeMutableBufferPointer { fill($0.baseAddress, Int32($0.count)) }
+    guard count > 0 else { return [] }
+    return raw.prefix(Int(count)).compactMap { record in
+      var name = record.target
+      let target = withUnsafeBytes(of: &name) { bytes in String(validating: bytes.prefix { $0 != 0 }, as: UTF8.self) }
+      guard let target, !target.isEmpty else { return nil }
+      return ServiceRecord(priority: record.priority, weight: record.weight, port: record.port, target: target)
+    }
+  }
 
   /// Lowest priority first; within one, drawn by weight (RFC 2782 p. 3), so that load spreads as the records say.
   static func ordered(_ records: [ServiceRecord]) -> [ServiceRecord] {

@@ -50,7 +50,7 @@ enum SecurityIdentifier {
 
   /// `S-1-5-21-…`; nil where the bytes are no SID.
   static func text(_ bytes: [UInt8]) -> String? {
-    guard bytes.count >= 8, bytes[0] == 1, bytes.count == 8 + Int(bytes[1]) * 4 else { return nil }
+    guard bytes.count >= 8, bytes.first == 1, bytes.count == 8 + Int(bytes[1]) * 4 else { return nil }
     let authority = bytes[2..<8].reduce(UInt64(0)) { ($0 << 8) | UInt64($1) }
     var text = "S-1-\(authority)"
     var rest = bytes[8...]
@@ -61,8 +61,13 @@ enum SecurityIdentifier {
     return text
   }
 
-  /// Whether it was issued by a domain (S-1-5-21-…), not built in or well known.
-  static func isOfDomain(_ bytes: [UInt8]) -> Bool {
-    bytes.count > 12 && bytes.starts(with: [1]) && bytes[2..<12].elementsEqual([0, 0, 0, 0, 0, 5, 21, 0, 0, 0])
+  /// Whether a domain issued it: S-1-5-21-…
+  static func isOfDomain(_ bytes: [UInt8]) -> Bool { begins(bytes, 21) }
+
+  /// Whether it is one of the groups that every domain has: S-1-5-32-…
+  static func isBuiltIn(_ bytes: [UInt8]) -> Bool { begins(bytes, 32) }
+
+  private static func begins(_ bytes: [UInt8], _ first: UInt8) -> Bool {
+    bytes.count > 12 && bytes.first == 1 && bytes.dropFirst(2).starts(with: [0, 0, 0, 0, 0, 5, first, 0, 0, 0])
   }
 }

@@ -24,7 +24,7 @@ final class Turnstile: Sendable {
     self.timers = timers
   }
 
-  /// Throws `.timedOut` at the deadline (or when the task is cancelled) and `.overloaded` where too many wait already. Pair with `leave`.
+  /// Throws `.noTime` at the deadline (or when the task is cancelled) and `.overloaded` where too many wait already. Pair with `leave`.
   func enter(deadline: Deadline) async throws(LDAPFault) {
     let ticket: UInt64? = try state.withLock { state throws(LDAPFault) in
       if state.free > 0 {
@@ -55,7 +55,7 @@ final class Turnstile: Sendable {
       giveUp(ticket)
     }
     timer.cancel()
-    guard entered else { throw .timedOut }
+    guard entered else { throw .noTime }
   }
 
   func leave() {

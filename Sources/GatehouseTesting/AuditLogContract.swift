@@ -16,6 +16,7 @@ package enum AuditLogContract {
     try #require(try await store.chains().first)
   }
 
+  /// How many rows a query finds.
   private static let writing: [ContractSentence<Store>] = [
     .init("an event is read back as it was written") { (store: Store) async throws in
       let event = AuditEvent(
@@ -61,6 +62,12 @@ package enum AuditLogContract {
     },
   ]
 
+  private static func found(_ store: Store, _ change: (inout AuditQuery) -> Void) async throws -> Int {
+    var query = AuditQuery()
+    change(&query)
+    return try await store.find(query).count
+  }
+
   private static let finding: [ContractSentence<Store>] = [
     .init("finding answers the newest first, at most as many as asked for") { (store: Store) async throws in
       try await fill(store, 5)
@@ -75,33 +82,28 @@ package enum AuditLogContract {
       var event = Sample.event(.userBlocked, subject: "alice")
       event.reference = reference
       try await store.append([event, Sample.event(subject: "alice"), Sample.event(subject: "bob", at: Sample.time.adding(.seconds(9)))])
-      func found(_ change: (inout AuditQuery) -> Void) async throws -> Int {
-        var query = AuditQuery()
-        change(&query)
-        return try await store.find(query).count
-      }
-      #expect(try await found { $0.reference = reference } == 1)
-      #expect(try await found { $0.reference = Reference() } == 0)
-      #expect(try await found { $0.subject = "alice" } == 2)
-      #expect(try await found { $0.subject = "ALICE" } == 0)
+      #expect(try await found(store) { $0.reference = reference } == 1)
+      #expect(try await found(store) { $0.reference = Reference() } == 0)
+      #expect(try await found(store) { $0.subject = "alice" } == 2)
+      #expect(try await found(store) { $0.subject = "ALICE" } == 0)
       #expect(
-        try await found {
+        try await found(store) {
           $0.subject = "alice"; $0.kinds = [.userBlocked, .userUnblocked]
         } == 1)
       #expect(
-        try await found {
+        try await found(store) {
           $0.reference = reference; $0.subject = "bob"
         } == 0)
       #expect(
-        try await found {
+        try await found(store) {
           $0.reference = reference; $0.kinds = [.signIn]
         } == 0)
-      #expect(try await found { $0.actor = "admin:test" } == 3)
-      #expect(try await found { $0.actor = "admin:other" } == 0)
-      #expect(try await found { $0.kinds = [.signIn] } == 2)
-      #expect(try await found { $0.since = Sample.time.adding(.seconds(1)) } == 1)
-      #expect(try await found { $0.until = Sample.time } == 2)
-      #expect(try await found { $0.subject = "' OR 1=1 --" } == 0)
+      #expect(try await found(store) { $0.actor = "admin:test" } == 3)
+      #expect(try await found(store) { $0.actor = "admin:other" } == 0)
+      #expect(try await found(store) { $0.kinds = [.signIn] } == 2)
+      #expect(try await found(store) { $0.since = Sample.time.adding(.seconds(1)) } == 1)
+      #expect(try await found(store) { $0.until = Sample.time } == 2)
+      #expect(try await found(store) { $0.subject = "' OR 1=1 --" } == 0)
     },
     .init("the rows of a chain are paged by sequence") { (store: Store) async throws in
       try await fill(store, 5)

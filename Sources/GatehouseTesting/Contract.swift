@@ -1,4 +1,5 @@
 import Bytes
+import Foundation
 import Identity
 import Testing
 
@@ -29,7 +30,10 @@ enum Sample {
   static let realm = Sample.realm("contoso.com")
 
   static func realm(_ name: String) -> RealmName {
-    guard let realm = RealmName(name) else { preconditionFailure("\(name) is no realm name") }
+    guard let realm = RealmName(name) else {
+      Issue.record("\(name) is no realm name: the contract itself is wrong")
+      exit(70)
+    }
     return realm
   }
 

@@ -66,7 +66,8 @@ package struct TestPKI: Sendable {
   package let authority: Issued
   private let now: Date
 
-  package init(commonName: String = "Gatehouse test CA", now: Instant = Instant(Date())) throws {
+  /// Valid around `now`: by default the real time, as TLS libraries hold certificates against the real clock.
+  package init(commonName: String = "Gatehouse test CA", now: Instant = Instant(Date(timeIntervalSinceNow: 0))) throws {
     self.now = now.date
     let key = P256.Signing.PrivateKey()
     let name = try DistinguishedName { CommonName(commonName) }

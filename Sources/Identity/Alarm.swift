@@ -28,6 +28,7 @@ package enum AlarmCode: String, Sendable, CaseIterable, Codable {
   case directoryCertificate = "directory-certificate"
   case clockSkew = "clock-skew"
   case agentGone = "agent-gone"
+  case realmWithoutAgent = "realm-without-agent"
   case agentAnswerInvalid = "agent-answer-invalid"
   case certificateExpiring = "certificate-expiring"
   case certificateReloadFailed = "certificate-reload-failed"

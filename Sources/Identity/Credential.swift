@@ -27,8 +27,11 @@ package struct Password: Sendable, CustomStringConvertible {
   package init?(_ secret: Secret) {
     guard !secret.isEmpty, secret.count <= Password.maximumCodeUnits * 3 else { return nil }
     let fits = secret.withBytes { bytes in
-      guard !bytes.contains(0), let text = StrictText.utf8(bytes) else { return false }
-      return text.utf16.count <= Password.maximumCodeUnits
+      guard !bytes.contains(0) else { return false }
+      // Not through a String: that would leave a copy of the password in memory that nobody wipes.
+      var units = 0
+      let malformed = transcode(bytes.makeIterator(), from: UTF8.self, to: UTF16.self, stoppingOnError: true) { _ in units += 1 }
+      return !malformed && units <= Password.maximumCodeUnits
     }
     guard fits else { return nil }
     self.secret = secret

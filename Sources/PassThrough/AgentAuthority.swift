@@ -5,8 +5,8 @@ import Cryptography
 import Foundation
 import Identity
 import Logging
-import Synchronization
 import SwiftASN1
+import Synchronization
 import X509
 
 /// The gateway's own certificate authority for agents and for the listener that they dial, and the gateway's sealing key.

@@ -85,13 +85,16 @@ package struct PassThroughAgent: Service {
         let id = LaneID()
         let (identity, generation) = connection.identity
         var opening: OpeningLane?
+        var openedWith: String?
         do {
           while !stopping, connection.identity.generation == generation {
             let response = try await cancelWhenGracefulShutdown { try await connection.work(WorkRequest(lane: id, instance: instance)) }
             backoff.reset()
             guard !response.questions.isEmpty else { continue }
-            if opening == nil {
+            // A gateway that was restarted behind the same connection (a proxy's) seals anew: its key tells.
+            if opening == nil || response.encapsulatedKey != openedWith {
               guard let key = response.encapsulatedKey.flatMap(StrictText.base64) else { throw SealBroken() }
+              openedWith = response.encapsulatedKey
               opening = try OpeningLane(
                 agent: identity.agent, lane: id, encapsulatedKey: key, agentKey: identity.openingKey, gatewayKey: identity.gatewayKey)
             }

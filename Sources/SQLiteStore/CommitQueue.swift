@@ -13,6 +13,8 @@ import Synchronization
 final class CommitQueue: Sendable {
   /// Runs inside the transaction, perhaps twice (see `Setting.makeRoom`); what it returns is called after the commit, with the reason where that failed.
   private struct Write: Sendable {
+    /// Whether the caller is promised that a power loss cannot undo it.
+    let durable: Bool
     let perform: @Sendable (Database) throws -> ((any Error)?) -> Void
     let fail: @Sendable (any Error) -> Void
   }
@@ -22,6 +24,8 @@ final class CommitQueue: Sendable {
     /// Whether a drain is under way on the writer queue.
     var draining = false
     var closed = false
+    /// Whether commits wait for the disk now, as `PRAGMA synchronous` of the writer says.
+    var syncs = true
   }
 
   /// What the queue asks of its surroundings.
@@ -49,11 +53,13 @@ final class CommitQueue: Sendable {
     self.setting = setting
   }
 
-  /// Carries out `work` in a transaction and returns when it is durable. Throws `StoreError`.
-  func write<Value: Sendable>(_ work: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+  /// Carries out `work` in a transaction and returns when it is durable; where `durable` is false, when it is committed: then the death of the
+  /// process cannot undo it, a power loss within the next moments can. Throws `StoreError`.
+  func write<Value: Sendable>(durable: Bool = true, _ work: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
       enqueue(
         Write(
+          durable: durable,
           perform: { database in
             let value = try work(database)
             return { failure in
@@ -110,6 +116,7 @@ final class CommitQueue: Sendable {
     var finished: [((any Error)?) -> Void] = []
     var refused: [(write: Write, reason: any Error)] = []
     do {
+      try setSync(batch.contains(where: \.durable), database)
       try database.beginTransaction(.immediate)
       for write in batch {
         do {
@@ -128,6 +135,15 @@ final class CommitQueue: Sendable {
     for finish in finished { finish(nil) }
     for (write, reason) in refused { write.fail(reason) }
     return nil
+  }
+
+  /// A batch of which nobody was promised durability does not wait for the disk. (NORMAL in WAL mode: the log is synced before a checkpoint
+  /// and by the next FULL commit, so the file stays whole: https://www.sqlite.org/pragma.html#pragma_synchronous.)
+  private func setSync(_ wanted: Bool, _ database: Database) throws {
+    guard state.withLock({ $0.syncs }) != wanted else { return }
+    // Not a cached statement: SQLite carries this pragma out when it is compiled, not when it is run.
+    if wanted { try database.execute(sql: "PRAGMA synchronous = FULL") } else { try database.execute(sql: "PRAGMA synchronous = NORMAL") }
+    state.withLock { $0.syncs = wanted }
   }
 
   private func inSavepoint(_ database: Database, _ work: () throws -> Void) throws {

@@ -35,6 +35,9 @@ package final class EmbeddedStore: Sendable {
     self.node = node
     do {
       pool = try DatabasePool(path: path, configuration: EmbeddedStore.configuration())
+      // GRDB sets NORMAL when it turns the log on, after it has prepared the connection. FULL: an acknowledged commit survives a power loss,
+      // which it need not with NORMAL (https://www.sqlite.org/pragma.html#pragma_synchronous).
+      try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
       try EmbeddedStore.migrate(pool, path: path)
       _ = try pool.write { database in
         try database.run(
@@ -63,6 +66,11 @@ package final class EmbeddedStore: Sendable {
   package func close() throws {
     commits.close()
     do { try pool.close() } catch { throw StoreError(error) }
+  }
+
+  /// Whether there is anything in the store that only the master key opens: then a missing key file must not be replaced by a new one.
+  package func holdsSecrets() async throws -> Bool {
+    try await read { try $0.row("SELECT 1 FROM document LIMIT 1") != nil }
   }
 
   /// Ends the process at once, with status 74 (EX_IOERR).
@@ -113,10 +121,8 @@ package final class EmbeddedStore: Sendable {
     // A transaction that cannot even be rolled back on a failing disk must be an error at the next one, not GRDB's fatalError.
     configuration.allowsUnsafeTransactions = true
     configuration.prepareDatabase { database in
-      // FULL: an acknowledged commit survives a power loss; NORMAL may lose it in WAL mode (https://www.sqlite.org/pragma.html#pragma_synchronous).
       try database.execute(
         sql: """
-          PRAGMA synchronous = FULL;
           PRAGMA secure_delete = ON;
           PRAGMA trusted_schema = OFF;
           PRAGMA cell_size_check = ON;

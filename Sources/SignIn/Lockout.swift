@@ -60,9 +60,12 @@ package struct LockoutState: Sendable, Equatable, Codable {
 /// Whether a try may go ahead.
 package enum LockoutAdmission: Sendable, Equatable {
   case admitted(LockoutReservation)
-  /// Until when no try is let through (a moment, where only other tries under way stand in the way).
+  /// Until when no try is let through.
   case locked(until: Instant)
   case blocked
+  /// As many tries of the person are under way as failures are left before a lock: whoever waits a moment learns how they end. No refusal, since
+  /// a service that signs in in parallel with the right password must never hear a wrong "no".
+  case busy
 }
 
 /// The right to ask once; to be settled with the outcome.
@@ -132,7 +135,7 @@ package enum Lockout {
     if let until = state.lockedUntil, until > now { return .locked(until: until) }
     let triesLeft = state.locks > 0 ? 1 : max(1, policy.threshold - state.failures)
     guard state.reservations.count < triesLeft else {
-      return .locked(until: min(now.adding(.seconds(1)), state.reservations.map(\.expires).min() ?? now))
+      return .busy
     }
     state.reservations.append(.init(id: id, expires: now.adding(policy.reservationLife)))
     return .admitted(LockoutReservation(id: id, name: name))

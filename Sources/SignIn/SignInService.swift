@@ -103,16 +103,18 @@ package struct SignInService: Sendable {
     let name = LockoutName(userName, realm: realm.name)
     let reservation: LockoutReservation
     do {
-      let began = now()
-      switch try await lockouts.admit(name, policy: policy, now: began) {
+      switch try await admit(name, deadline: request.deadline) {
       case .admitted(let admitted): reservation = admitted
       case .locked(let until):
         trace.append(TraceNote(.lockout, "locked by us until \(until)"))
         return await conclude(
-          .refused(Refusal(.lockedOut)), request, frontEnd, reference, realm: realm, trace, retryAfter: max(.seconds(1), until.since(began)))
+          .refused(Refusal(.lockedOut)), request, frontEnd, reference, realm: realm, trace, retryAfter: max(.seconds(1), until.since(now())))
       case .blocked:
         trace.append(TraceNote(.lockout, "blocked by an administrator"))
         return await conclude(.refused(Refusal(.blockedByAdministrator)), request, frontEnd, reference, realm: realm, trace)
+      case .busy:
+        trace.append(TraceNote(.lockout, "too many sign-ins of this user were under way until the deadline"))
+        return await conclude(.unknown(.overloaded), request, frontEnd, reference, realm: realm, trace)
       }
     } catch {
       logger.error("the lockout store did not answer", metadata: ["error": "\(error)"])
@@ -147,6 +149,17 @@ package struct SignInService: Sendable {
       return answer(.unknown(.storeUnavailable), reference, realm: realm)
     }
     return answer(judgement.verdict, reference, realm: realm, time: time)
+  }
+
+  /// Reserves a try; waits, within the deadline, while other tries of the same person are under way.
+  private func admit(_ name: LockoutName, deadline: Deadline) async throws -> LockoutAdmission {
+    var pause = Duration.milliseconds(5)
+    while true {
+      let admission = try await lockouts.admit(name, policy: policy, now: now())
+      guard admission == .busy, deadline.remaining() > pause else { return admission }
+      try await Task.sleep(for: pause)
+      pause = min(pause * 2, .milliseconds(100))
+    }
   }
 
   /// Records a verdict that no reservation belongs to.

@@ -66,6 +66,13 @@ struct AdminRoutes: Sendable {
     router.delete("/admin/v1/realms/:name") { _, context in
       let actor = try services.adminRoles.actor(context, changing: true)
       let name = try realmName(try segment("name", of: context))
+      // A later realm of the same name would inherit what was granted for this one.
+      let frontEnds = try await services.frontEnds.frontEnds().filter { $0.realms.contains(name) }.map(\.name)
+      let agents = services.registry.agents.filter { $0.revoked == nil && $0.realms.contains(name) }.map(\.name)
+      guard frontEnds.isEmpty, agents.isEmpty else {
+        throw RequestFault.conflict(
+          "Realm \(name) is still used by \((frontEnds.map { "front-end \($0)" } + agents.map { "agent \($0)" }).joined(separator: ", ")). Change or revoke them first.")
+      }
       let event = AuditEvent(time: services.now(), kind: .realmRemoved, actor: actor, realm: name, subject: name.text, outcome: "done")
       try await services.realmStore.remove(realm: name, audit: [event])
       try await services.realms.refresh()

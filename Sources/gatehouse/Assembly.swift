@@ -32,7 +32,12 @@ struct GatewayAssembly {
     reserve.refresh()
     let store = try EmbeddedStore(path: configuration.storeFile, node: configuration.node, reserve: reserve, logger: logger)
     self.store = store
-    let protector = try FileKeyProtector(path: configuration.masterKeyFile)
+    // A key that is lost must be found again, not replaced: what it protected would be gone without a word.
+    let protector = try FileKeyProtector(path: configuration.masterKeyFile, mayCreate: try await !store.holdsSecrets())
+
+    var lockout = configuration.lockout
+    // A reservation must outlive the try that it was made for.
+    lockout.reservationLife = max(lockout.reservationLife, configuration.signInDeadline + .seconds(10))
 
     let authority = try await AgentAuthority.load(store: store, protector: protector, now: now())
     let registry = AgentRegistry(store: store)
@@ -46,7 +51,7 @@ struct GatewayAssembly {
     let metrics = MetricsExposition.start()
     let signIn = SignInService(
       realms: realms, validators: [.passThrough: PassThroughValidator(hub: hub, registry: registry)], lockouts: store, audit: store,
-      throttle: AddressThrottle(), policy: configuration.lockout, now: now, logger: logger)
+      throttle: AddressThrottle(), policy: lockout, now: now, logger: logger)
 
     let publicURL = configuration.publicURL.description
     let nodes = [configuration.mutualTLSListener.url.description]
@@ -60,10 +65,11 @@ struct GatewayAssembly {
     let mutualIdentity = try TLSIdentity(chain: chain, key: key, clientCertificates: true)
     let reload = CertificateReload(configuration.publicListener, identity: publicIdentity, now: now, logger: logger)
 
+    let coverage = RealmCoverage(realms: realms, hub: hub, now: now)
     let drain = DrainSignal()
     let services = GatewayServices(
-      signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: configuration.lockout,
-      audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, alarms: [hub, reserve, reload], nodes: nodes,
+      signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: lockout,
+      audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, alarms: [hub, coverage, reserve, reload], nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
         do {
@@ -85,7 +91,7 @@ struct GatewayAssembly {
     let socket = configuration.adminSocket
     let admin = web.adminListener(socketPath: socket, onRunning: { chmod(socket, 0o600) })
 
-    let policy = configuration.lockout
+    let policy = lockout
     let housekeeping = Housekeeping(
       chores: [
         .init("hub", every: .milliseconds(100)) { hub.tick() },
@@ -93,6 +99,7 @@ struct GatewayAssembly {
           try await registry.refresh()
           try await realms.refresh()
           try await desk.refresh()
+          coverage.look()
         },
         .init("certificate files", every: .seconds(5)) { await reload.look() },
         .init("disk reserve", every: .seconds(5)) { reserve.refresh() },

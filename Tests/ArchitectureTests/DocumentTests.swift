@@ -61,6 +61,15 @@ struct DocumentTests {
     for code in codes { #expect(conformance.contains("`\(code)`"), "docs/conformance.md does not tell of \(code)") }
   }
 
+  @Test("name only tests that there are")
+  func conformance() throws {
+    let files = Set(Repository.files(under: "Tests", ending: ".swift").compactMap { $0.split(separator: "/").last.map(String.init) })
+    let named = try Repository.text("docs/conformance.md").matches(of: /`(\w+Tests)`/).map { String($0.output.1) }
+    #expect(named.count > 10)
+    let missing = Set(named).filter { !files.contains($0 + ".swift") }
+    #expect(missing.isEmpty)
+  }
+
   @Test("are found wanting where a link is broken")
   func plantedLink() {
     let text = "[good](../a.md#part) [bad](b.md) [web](https://x.test/) [here](#part)"

@@ -14,21 +14,27 @@ struct SourceRule {
       SourceRule(name: "FoundationXML is imported nowhere (it reads external entities)", pattern: /import\s+FoundationXML\b/) { _ in true },
       SourceRule(name: "no try!", pattern: /\btry!/) { _ in true },
       SourceRule(name: "no as!", pattern: /\bas!/) { _ in true },
-      SourceRule(name: "no traps", pattern: /\b(?:fatalError|preconditionFailure|precondition|assertionFailure)\(/) { _ in true },
+      SourceRule(name: "no traps", pattern: /\b(?:fatalError|preconditionFailure|precondition|assertionFailure)\(/) {
+        !$0.hasPrefix(testLibrary)
+      },
       SourceRule(name: "no unstructured tasks", pattern: /\bTask(?:<[^>]*>)?\s*(?:\([^)]*\))?\s*\{|\bTask\.(?:detached|immediate)\b/) { _ in true },
       SourceRule(name: "no semaphores", pattern: /\bDispatchSemaphore\b/) { _ in true },
-      SourceRule(name: "the wall clock is read in the house only", pattern: /\bDate\(\)|\bDate\.now\b/) { !$0.hasPrefix("Sources/gatehouse/") },
+      SourceRule(name: "the wall clock is read in the house only", pattern: /\bDate\(\)|\bDate\.now\b/) {
+        !$0.hasPrefix("Sources/gatehouse/") && !$0.hasPrefix(testLibrary)
+      },
       SourceRule(name: "no escape from the concurrency rules", pattern: /@unchecked\s+Sendable|nonisolated\(unsafe\)|@preconcurrency/) {
         escapes[$0] == nil
       },
     ]
   }
 
+  /// It runs in tests only, where a trap is a failure that is seen, and certificates are made for today.
+  private static let testLibrary = "Sources/GatehouseTesting/"
+
   /// The files that may escape from the concurrency rules, each with the reason that stands beside the escape.
   static let escapes: [String: String] = [
     "Sources/Bytes/Secret.swift": "storage that is immutable until its deinit wipes it",
     "Sources/ActiveDirectory/ThreadExecutor.swift": "an executor that owns one thread, for blocking libldap",
-    "Sources/ActiveDirectory/LDAPHandle.swift": "a C handle that only its connection's thread touches",
   ]
 
   /// The violations in a file, as `path:line: rule`.

@@ -45,7 +45,7 @@ func fullEvent(_ number: Int = 0) -> AuditEvent {
     #expect(read.canonical == canonical)
   }
 
-  @Test(arguments: [0, 0.1, 1e-300, 5e-324, 1.7976931348623157e308, -0.0, 123456.789, 1e21, 1 / 3.0])
+  @Test(arguments: [0, 0.1, 1e-300, Double.leastNonzeroMagnitude, 1.7976931348623157e308, -0.0, 123456.789, 1e21, 1 / 3.0])
   func `keeps numbers exactly`(number: Double) throws {
     var event = fullEvent()
     event.trace = [TraceNote(.bind, "", milliseconds: number)]

@@ -8,7 +8,8 @@ import Testing
   @Test func `that no directory may see is refused`() {
     #expect(password([]) == nil)  // RFC 4513 §5.1.2: an anonymous bind, which succeeds
     #expect(password([0x61, 0]) == nil && password([0]) == nil)
-    #expect(password([0x61, 0xff]) == nil && password([0xc0, 0x80]) == nil)
+    #expect(
+      password([0x61, 0xff]) == nil && password([0xc0, 0x80]) == nil && password([0xed, 0xa0, 0x80]) == nil && password([0x61, 0xc3]) == nil)
     #expect(password(String(repeating: "a", count: 257).utf8) == nil)
     #expect(password(String(repeating: "😀", count: 129).utf8) == nil)
     #expect(password([UInt8](repeating: 0x61, count: 1 << 20)) == nil)

@@ -64,6 +64,22 @@ import Testing
     }
   }
 
+  @Test func `waits for the disk from the first one on`() async throws {
+    // GRDB sets NORMAL behind the back of whoever sets FULL too early.
+    #expect(try await store.commits.write { try Int.fetchOne($0, sql: "PRAGMA synchronous") } == 2)
+    for (setting, value) in [("secure_delete", 1), ("trusted_schema", 0), ("foreign_keys", 1), ("cell_size_check", 1)] {
+      #expect(try await store.commits.write { try Int.fetchOne($0, sql: "PRAGMA \(setting)") } == value)
+    }
+  }
+
+  @Test func `waits for the disk, unless nobody in its batch was promised that`() async throws {
+    let queue = CommitQueue(store.pool, setting: .init(lostTrust: { _ in }))
+    let setting: @Sendable (Database) throws -> Int? = { try Int.fetchOne($0, sql: "PRAGMA synchronous") }
+    var settings: [Int?] = []
+    for durable in [true, false, false, true, false, true] { settings.append(try await queue.write(durable: durable, setting)) }
+    #expect(settings == [2, 1, 1, 2, 1, 2])
+  }
+
   @Test func `that was asked for is carried out though its task is cancelled`() async throws {
     let store = store
     let writing = Task {

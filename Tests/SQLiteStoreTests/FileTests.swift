@@ -85,7 +85,7 @@ import Testing
 
   @Test func `that is no database is refused and left as it is`() throws {
     let garbage = Data("this is not a database, and nobody may overwrite it with one".utf8)
-    FileManager.default.createFile(atPath: folder.file, contents: garbage, attributes: [.posixPermissions: 0o600])
+    #expect(FileManager.default.createFile(atPath: folder.file, contents: garbage, attributes: [.posixPermissions: 0o600]))
     #expect(throws: StoreError.self) { try folder.open() }
     #expect(FileManager.default.contents(atPath: folder.file) == garbage)
   }
@@ -136,7 +136,7 @@ import Testing
       var damaged = original
       for _ in 0..<4 { damaged[Int.random(in: 0..<damaged.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator) }
       let copy = try Folder()
-      FileManager.default.createFile(atPath: copy.file, contents: damaged, attributes: [.posixPermissions: 0o600])
+      #expect(FileManager.default.createFile(atPath: copy.file, contents: damaged, attributes: [.posixPermissions: 0o600]))
       guard let opened = try? copy.open() else { continue }
       _ = try? await opened.frontEnds()
       _ = try? await opened.realms()

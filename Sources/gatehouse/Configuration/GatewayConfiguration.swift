@@ -4,7 +4,7 @@ import SignIn
 
 /// What one gateway node needs to start; everything shared (realms, front-ends, agents) lives in the store.
 ///
-/// Made from a `RawConfiguration` only, with every problem reported at once (design.md law 14). `deploy/config/gateway.yaml` explains each key.
+/// Made from a `RawConfiguration` only, with every problem reported at once (docs/architecture.md, law 14). `deploy/config/gateway.yaml` explains each key.
 struct GatewayConfiguration: Sendable, Equatable {
   /// The name of this node: its audit chain and its log lines bear it.
   var node: String

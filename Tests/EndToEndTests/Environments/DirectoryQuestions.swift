@@ -17,7 +17,8 @@ extension LDAPPasswordValidator {
     _ name: String, _ password: String, wanting: AttributeRequest = .none, within limit: Duration = .seconds(5)
   ) async throws -> Judgement {
     let credential = Credential(
-      userName: try #require(UserName(name)), password: try #require(Password(Secret(password.utf8))), realm: try #require(RealmName("gatehouse.test")))
+      userName: try #require(UserName(name)), password: try #require(Password(Secret(password.utf8))),
+      realm: try #require(RealmName("gatehouse.test")))
     return await validate(credential, wanting: wanting, deadline: Deadline(after: limit))
   }
 }

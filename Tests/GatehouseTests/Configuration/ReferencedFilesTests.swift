@@ -103,7 +103,6 @@ struct ReferencedFilesTests {
   @Test("of either kind are checked by one command, with the certificates that certs/generate makes")
   func check() throws {
     defer { try? FileManager.default.removeItem(at: folder) }
-    let now = Instant(Date())
     for _ in 0..<2 {
       let generate = Process()
       generate.executableURL = Samples.references.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("certs/generate")
@@ -113,6 +112,7 @@ struct ReferencedFilesTests {
       generate.waitUntilExit()
       #expect(generate.terminationStatus == 0)
     }
+    let now = Instant(Date())
     try write("gateway.yaml", Samples.gateway + "dataDirectory: .\n")
     try write("agent.yaml", Samples.agent + "    caFile: ca.pem\ndataDirectory: .\n")
     try write("service-password", "s3cret")

@@ -1,0 +1,257 @@
+import Bytes
+import Foundation
+import GatehouseTesting
+import Identity
+import Logging
+import SignIn
+import Synchronization
+import Testing
+
+/// A validator that says what the test tells it, and remembers what it was asked: a fake of our own port.
+private final class ScriptedValidator: PasswordValidator {
+  let verdict: Mutex<Verdict>
+  let asked = Mutex<[Credential]>([])
+
+  init(_ verdict: Verdict) { self.verdict = Mutex(verdict) }
+
+  func validate(_ credential: Credential, wanting: AttributeRequest, deadline: Deadline) async -> Judgement {
+    asked.withLock { $0.append(credential) }
+    return Judgement(verdict.withLock { $0 }, trace: [TraceNote(.bind, "scripted")])
+  }
+
+  var count: Int { asked.withLock { $0.count } }
+  func say(_ next: Verdict) { verdict.withLock { $0 = next } }
+}
+
+@Suite("The one gate for every password")
+struct SignInServiceTests {
+  private let store = InMemoryStore()
+  private let time = ManualTime()
+  private let contoso: RealmName
+  private let frontEnd: FrontEnd
+  private let realms: RealmDirectory
+  private let validator: ScriptedValidator
+  private let person: AcceptedPerson
+
+  init() async throws {
+    contoso = try #require(RealmName("contoso.com"))
+    let fabrikam = try #require(RealmName("fabrikam.com"))
+    frontEnd = FrontEnd(name: "portal", realms: [contoso])
+    realms = RealmDirectory(store: store)
+    try await store.add(Realm(name: contoso, suffixes: ["contoso.com", "contoso"], isDefault: true), audit: [])
+    try await store.add(Realm(name: fabrikam, suffixes: ["fabrikam.com"]), audit: [])
+    try await realms.refresh()
+    person = AcceptedPerson(
+      object: DirectoryObject(realm: contoso, id: Identifier()), immutableID: "AAAA", userPrincipalName: "alice@contoso.com")
+    validator = ScriptedValidator(.accepted(person))
+  }
+
+  private func service(lockouts: (any LockoutStore)? = nil, audit: (any AuditLog)? = nil, throttle: AddressThrottle = AddressThrottle()) -> SignInService {
+    var policy = LockoutPolicy()
+    policy.threshold = 3
+    return SignInService(
+      realms: realms, validators: [.passThrough: validator], lockouts: lockouts ?? store, audit: audit ?? store, throttle: throttle,
+      policy: policy, now: time.reading, logger: Logger(label: "test"))
+  }
+
+  private func request(_ user: String = "alice@contoso.com", password: String = "x", address: String? = nil) -> SignInRequest {
+    SignInRequest(
+      userName: user, password: Secret(password.utf8), address: address.flatMap { ClientAddress($0) }, application: nil, correlation: nil,
+      wanting: .none, deadline: Deadline(after: .seconds(5)))
+  }
+
+  private func reason(_ answer: SignInAnswer) -> RefusalReason? {
+    if case .refused(let refusal) = answer.verdict { refusal.reason } else { nil }
+  }
+
+  private func rows() async throws -> [AuditRow] { try await store.find(AuditQuery()) }
+
+  @Test("A right password is a yes, with one audit row under its reference")
+  func accepted() async throws {
+    let answer = await service().signIn(request(), frontEnd: frontEnd)
+    #expect(answer.verdict == .accepted(person))
+    let rows = try await rows()
+    #expect(rows.count == 1)
+    #expect(rows.first?.event.reference == answer.reference)
+    #expect(rows.first?.event.outcome == "accepted")
+    #expect(rows.first?.event.trace.map(\.step).contains(.bind) == true)
+  }
+
+  @Test("An empty, over-long, NUL-bearing or invalid password never reaches the validator, and is told like a wrong one")
+  func malformedPasswords() async throws {
+    for bytes in [[], [0], Array("a\0b".utf8), [0xff, 0xfe], [UInt8](repeating: 0x61, count: 257)] {
+      var request = request()
+      request.password = Secret(bytes)
+      let answer = await service().signIn(request, frontEnd: frontEnd)
+      #expect(reason(answer) == .malformedPassword)
+      #expect(reason(answer)?.outerCode == .invalidCredentials)
+    }
+    #expect(validator.count == 0)
+    #expect(try await rows().count == 5)
+  }
+
+  @Test(
+    "A name that no directory has never reaches the validator",
+    arguments: ["", " ", "\u{0}", "a\u{202e}b@contoso.com", "a\r\nb@contoso.com", "\u{200b}", String(repeating: "a", count: 321)])
+  func malformedNames(name: String) async throws {
+    #expect(reason(await service().signIn(request(name), frontEnd: frontEnd)) == .malformedUserName)
+    #expect(validator.count == 0)
+  }
+
+  @Test("Metacharacters and combining marks reach the validator byte for byte", arguments: ["*)(uid=*@contoso.com", "e\u{301}@contoso.com", "a*\u{301}@contoso.com", "\\2a\\00@contoso.com"])
+  func namesAreKept(name: String) async throws {
+    _ = await service().signIn(request(name), frontEnd: frontEnd)
+    #expect(validator.asked.withLock { $0.first.map { Array($0.userName.text.utf8) } } == Array(name.utf8))
+  }
+
+  @Test("Realms are found by the whole suffix, the prefix, or the default, and by nothing else")
+  func realmsOfNames() async throws {
+    for (name, expected) in [
+      ("alice@contoso.com", nil), ("ALICE@CONTOSO.COM", nil), ("CONTOSO\\alice", nil), ("alice", nil),
+      ("alice@evilcontoso.com", RefusalReason.realmUnknown), ("alice@contoso.com.evil.example", .realmUnknown), ("alice@", .realmUnknown),
+      ("OTHER\\alice", .realmUnknown), ("alice@contoso.com@evil.example", .realmUnknown), ("bob@fabrikam.com", .realmNotAllowed),
+    ] as [(String, RefusalReason?)] {
+      #expect(reason(await service().signIn(request(name), frontEnd: frontEnd)) == expected, "\(name)")
+    }
+  }
+
+  @Test("Wrong passwords lock the name, known to the directory or not, and the directory is asked no more")
+  func locks() async throws {
+    for refusal in [Refusal(.wrongPassword, object: person.object), Refusal(.userNotFound)] {
+      validator.say(.refused(refusal))
+      let name = refusal.object == nil ? "nobody@contoso.com" : "alice@contoso.com"
+      let before = validator.count
+      for _ in 0..<3 { #expect(reason(await service().signIn(request(name), frontEnd: frontEnd)) == refusal.reason) }
+      let locked = await service().signIn(request(name), frontEnd: frontEnd)
+      #expect(reason(locked) == .lockedOut)
+      #expect(locked.retryAfter != nil)
+      #expect(validator.count == before + 3)
+    }
+  }
+
+  @Test("Spellings of one person share one count")
+  func spellings() async throws {
+    validator.say(.refused(Refusal(.wrongPassword, object: person.object)))
+    for name in ["alice@contoso.com", "ALICE@contoso.com", "CONTOSO\\alice"] { _ = await service().signIn(request(name), frontEnd: frontEnd) }
+    validator.say(.accepted(person))
+    // A spelling nobody had used before: the directory is asked, but the lock that it runs into answers.
+    #expect(reason(await service().signIn(request("alice"), frontEnd: frontEnd)) == .lockedOut)
+  }
+
+  @Test("What could not be found out is never counted", arguments: UnknownCause.allCases)
+  func unknownNeverCounts(cause: UnknownCause) async throws {
+    validator.say(.unknown(cause))
+    for _ in 0..<10 { #expect(await service().signIn(request(), frontEnd: frontEnd).verdict == .unknown(cause)) }
+    #expect(try await store.state(of: LockoutName(realm: contoso, key: "alice@contoso.com"))?.failures ?? 0 == 0)
+    validator.say(.accepted(person))
+    #expect(await service().signIn(request(), frontEnd: frontEnd).verdict == .accepted(person))
+  }
+
+  @Test("A refusal that the directory gives only after the right password is no wrong try", arguments: RefusalReason.allCases.filter(\.provesPassword))
+  func stateRefusals(reason expected: RefusalReason) async throws {
+    validator.say(.refused(Refusal(expected, object: person.object)))
+    for _ in 0..<10 { #expect(reason(await service().signIn(request(), frontEnd: frontEnd)) == expected) }
+  }
+
+  @Test("A hundred parallel guesses get no more tries than three")
+  func parallelGuesses() async throws {
+    validator.say(.refused(Refusal(.wrongPassword, object: person.object)))
+    let service = service()
+    await withTaskGroup(of: Void.self) { group in
+      for _ in 0..<100 { group.addTask { _ = await service.signIn(request(), frontEnd: frontEnd) } }
+    }
+    #expect(validator.count <= 3)
+    #expect(try await rows().count == 100)
+  }
+
+  @Test("A hundred parallel sign-ins with the right password are a hundred times yes")
+  func parallelRightPasswords() async throws {
+    let service = service()
+    let yes = await withTaskGroup(of: Bool.self) { group in
+      for _ in 0..<100 { group.addTask { await service.signIn(request(), frontEnd: frontEnd).verdict == .accepted(person) } }
+      return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+    }
+    #expect(yes == 100)
+  }
+
+  @Test("A blocked person is refused at once, with the right password too, in every spelling known")
+  func blocked() async throws {
+    _ = await service().signIn(request("CONTOSO\\alice"), frontEnd: frontEnd)
+    _ = await service().signIn(request(), frontEnd: frontEnd)
+    try await store.setBlocked(true, LockoutName(realm: contoso, key: "alice@contoso.com"), now: time.now, audit: [])
+    for name in ["alice@contoso.com", "CONTOSO\\alice", "alice"] {
+      let answer = await service().signIn(request(name), frontEnd: frontEnd)
+      #expect(reason(answer) == .blockedByAdministrator)
+      #expect(reason(answer)?.outerCode == .temporarilyLocked)
+    }
+    try await store.setBlocked(false, LockoutName(realm: contoso, key: "alice@contoso.com"), now: time.now, audit: [])
+    #expect(await service().signIn(request(), frontEnd: frontEnd).verdict == .accepted(person))
+  }
+
+  @Test("An address that guesses is slowed and never locked, IPv6 by its /64; others are not touched")
+  func addresses() async throws {
+    var policy = AddressThrottle.Policy()
+    policy.burst = 5
+    policy.perSecond = 0.001
+    let service = service(throttle: AddressThrottle(policy: policy))
+    validator.say(.refused(Refusal(.userNotFound)))
+    for index in 0..<5 { _ = await service.signIn(request("u\(index)@contoso.com", address: "2001:db8::\(index)"), frontEnd: frontEnd) }
+    #expect(reason(await service.signIn(request("v@contoso.com", address: "2001:db8::ffff"), frontEnd: frontEnd)) == .addressThrottled)
+    validator.say(.accepted(person))
+    #expect(await service.signIn(request(address: "2001:db8:0:1::1"), frontEnd: frontEnd).verdict == .accepted(person))
+    #expect(await service.signIn(request(address: "192.0.2.1"), frontEnd: frontEnd).verdict == .accepted(person))
+  }
+
+  @Test("A verdict whose audit row cannot be written does not leave")
+  func noVerdictWithoutRow() async throws {
+    let answer = await service(lockouts: BrokenStore(admits: true)).signIn(request(), frontEnd: frontEnd)
+    #expect(answer.verdict == .unknown(.storeUnavailable))
+    let refused = await service(audit: BrokenStore(admits: true)).signIn(request("alice@unknown.example"), frontEnd: frontEnd)
+    #expect(refused.verdict == .unknown(.storeUnavailable))
+  }
+
+  @Test("Where the lockout cannot be read nobody is asked, and nobody gets in")
+  func lockoutUnavailable() async throws {
+    let answer = await service(lockouts: BrokenStore(admits: false)).signIn(request(), frontEnd: frontEnd)
+    #expect(answer.verdict == .unknown(.storeUnavailable))
+    #expect(validator.count == 0)
+  }
+
+  @Test("Every inner reason has cause and remedy in words, and exactly one outer code")
+  func everyReasonIsExplained() {
+    for reason in RefusalReason.allCases {
+      #expect(reason.cause.count > 20 && reason.remedy.count > 10)
+      #expect(reason.outerCode.aadsts > 50_000)
+    }
+    for cause in UnknownCause.allCases { #expect(cause.explanation.cause.count > 20 && cause.explanation.remedy.count > 20) }
+    let same: [RefusalReason] = [.wrongPassword, .userNotFound, .directoryLocked, .ambiguousName, .malformedUserName, .realmUnknown]
+    #expect(Set(same.map(\.outerCode)) == [.invalidCredentials])
+  }
+}
+
+/// A store whose disk is full.
+private struct BrokenStore: LockoutStore, AuditLog {
+  var admits: Bool
+  private let fault = StoreError.unavailable("full")
+
+  init(admits: Bool) { self.admits = admits }
+
+  func admit(_ name: LockoutName, policy: LockoutPolicy, now: Instant) async throws -> LockoutAdmission {
+    guard admits else { throw fault }
+    return .admitted(LockoutReservation(id: Identifier(), name: name))
+  }
+  func settle(
+    _ reservation: LockoutReservation, outcome: LockoutOutcome, object: Identifier?, policy: LockoutPolicy, now: Instant, audit: [AuditEvent]
+  ) async throws -> LockoutStanding { throw fault }
+  func state(of name: LockoutName) async throws -> LockoutState? { throw fault }
+  func unlock(_ name: LockoutName, audit: [AuditEvent]) async throws { throw fault }
+  func setBlocked(_ blocked: Bool, _ name: LockoutName, now: Instant, audit: [AuditEvent]) async throws { throw fault }
+  func locked(now: Instant, limit: Int) async throws -> [LockedPerson] { throw fault }
+  func forgetIdle(policy: LockoutPolicy, now: Instant) async throws -> Int { throw fault }
+  func append(_ events: [AuditEvent]) async throws { throw fault }
+  func find(_ query: AuditQuery) async throws -> [AuditRow] { throw fault }
+  func rows(chain: String, after: Int64, limit: Int) async throws -> [AuditRow] { throw fault }
+  func chains() async throws -> [AuditChainState] { throw fault }
+  func prune(chain: String, through sequence: Int64, event: AuditEvent) async throws { throw fault }
+  func markExported(chain: String, through sequence: Int64, event: AuditEvent) async throws { throw fault }
+}
