@@ -8,13 +8,17 @@ import NIOTLS
 import Synchronization
 
 /// Tells the facts which certificate the peer proved to own, as soon as the handshake is over and before any request is read; and ends the
-/// connection of a peer that died.
+/// connection of an agent that died.
 final class HandshakeObserver: ChannelInboundHandler {
   typealias InboundIn = NIOAny
 
   private let facts: ConnectionFacts
+  private let endsWithInput: Bool
 
-  init(facts: ConnectionFacts) { self.facts = facts }
+  init(facts: ConnectionFacts, endsWithInput: Bool) {
+    self.facts = facts
+    self.endsWithInput = endsWithInput
+  }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if case .handshakeCompleted? = event as? TLSUserEvent,
@@ -22,9 +26,9 @@ final class HandshakeObserver: ChannelInboundHandler {
     {
       facts.setCertificate(der)
     }
-    // The server lets clients close their half only. Over TLS such an end without a goodbye is a peer that died: an agent that was killed
-    // must be missed at once, not when its heartbeats have been missing for long enough.
-    if case .inputClosed? = event as? ChannelEvent { context.close(promise: nil) }
+    // The server lets clients close their half only. No agent does: its input ends where the agent has, and who was killed must be missed at
+    // once, not when its heartbeats have been missing for long enough.
+    if endsWithInput, case .inputClosed? = event as? ChannelEvent { context.close(promise: nil) }
     context.fireUserInboundEventTriggered(event)
   }
 }
