@@ -51,7 +51,6 @@ final class House: Sendable {
   }
 
   private func close() async {
-    await frontEnd.shutdown()
     for agent in agents { await agent.remove() }
   }
 
