@@ -92,7 +92,7 @@ package final class AgentHub: Sendable {
       let now = now
       perform { shell in
         shell.polls[id] = continuation
-        return shell.machine.poll(id, agent: agent.id, realms: agent.realms, now: now)
+        return shell.machine.poll(id, agent: agent.id, realms: agent.realms, instance: request.instance, now: now)
       }
       // Calls back at once where the connection has closed already.
       connection.onClose { [self] in pollGone(id, agent: agent.id) }

@@ -7,7 +7,8 @@ import NIOSSL
 import NIOTLS
 import Synchronization
 
-/// Tells the facts which certificate the peer proved to own, as soon as the handshake is over and before any request is read.
+/// Tells the facts which certificate the peer proved to own, as soon as the handshake is over and before any request is read; and ends the
+/// connection of a peer that died.
 final class HandshakeObserver: ChannelInboundHandler {
   typealias InboundIn = NIOAny
 
@@ -21,6 +22,9 @@ final class HandshakeObserver: ChannelInboundHandler {
     {
       facts.setCertificate(der)
     }
+    // The server lets clients close their half only. Over TLS such an end without a goodbye is a peer that died: an agent that was killed
+    // must be missed at once, not when its heartbeats have been missing for long enough.
+    if case .inputClosed? = event as? ChannelEvent { context.close(promise: nil) }
     context.fireUserInboundEventTriggered(event)
   }
 }
