@@ -77,7 +77,7 @@ let package = Package(
     .target(
       name: "Web",
       dependencies: [
-        "Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", hummingbird, hummingbirdCore, httpTypes, nioHTTPTypes, nioCore,
+        "Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", hummingbird, hummingbirdCore, httpTypes, nioHTTPTypes, nioHTTP1, nioCore,
         nioPosix, nioSSL, nioTLS, x509, logging, metrics, lifecycle,
       ]),
 
@@ -102,7 +102,12 @@ let package = Package(
     .testTarget(name: "SQLiteStoreTests", dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", grdb]),
     .testTarget(name: "KeyStoreTests", dependencies: ["KeyStore", "Identity", "Bytes"]),
     .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix, x509]),
-    .testTarget(name: "WebTests", dependencies: ["Web", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix]),
+    .testTarget(
+      name: "WebTests",
+      dependencies: [
+        "Web", "SignIn", "PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird, httpTypes, nioCore, nioPosix, nioSSL,
+        lifecycle, logging, metrics, crypto, x509,
+      ]),
     .testTarget(
       name: "GatehouseTests", dependencies: ["gatehouse", "Identity", "SignIn", "PassThrough", "Bytes", crypto, x509, asn1, logging]),
     .testTarget(name: "ArchitectureTests"),

@@ -262,7 +262,9 @@ extension AgentHub: AlarmSource {
         result.append(
           Alarm(
             .agentGone, subject: agent.name, message: "Agent \(agent.name) is not connected; last seen \(since).",
-            remedy: "Look at `systemctl status gatehouse-agent` and its log on the agent's host; if the host is gone, `gatehouse agents revoke \(agent.name)`.",
+            remedy:
+              "Look at `systemctl status gatehouse-agent` and its log on the agent's host; if the host is gone, `gatehouse agents revoke "
+              + "\(agent.name)`.",
             since: since))
         continue
       }

@@ -58,7 +58,8 @@ package struct ClientAddress: Hashable, Sendable, CustomStringConvertible {
 
   /// Nil where `text` is no IP address literal (zone identifiers and ports included).
   package init?(_ text: String) {
-    guard text.utf8.count <= 45 else { return nil }
+    // For the C library a text ends at its first NUL: what stands behind it would be let through.
+    guard text.utf8.count <= 45, !text.utf8.contains(0) else { return nil }
     var four = in_addr()
     if inet_pton(AF_INET, text, &four) == 1 {
       bytes = withUnsafeBytes(of: four) { Array($0) }

@@ -18,7 +18,8 @@ struct AdminAuditRoutes: Sendable {
       query.reference = reference
       let rows = try await services.audit.find(query)
       guard !rows.isEmpty else {
-        throw RequestFault.notFound("No audit row has the reference \(reference). It may be of another gateway, or pruned: look into the exported segments.")
+        throw RequestFault.notFound(
+          "No audit row has the reference \(reference). It may be of another gateway, or pruned: look into the exported segments.")
       }
       return jsonResponse(rows.map(Explanation.init))
     }
@@ -47,7 +48,8 @@ struct AdminAuditRoutes: Sendable {
         return jsonResponse(Done(done: true, message: "Chain \(mark.chain) is exported through row \(mark.through)."))
       case "prune":
         try await services.audit.prune(chain: mark.chain, through: mark.through, event: event(.auditPruned))
-        return jsonResponse(Done(done: true, message: "Rows of chain \(mark.chain) through \(mark.through) were removed; the chain goes on from their last hash."))
+        return jsonResponse(
+          Done(done: true, message: "Rows of chain \(mark.chain) through \(mark.through) were removed; the chain goes on from their last hash."))
       default: throw RequestFault.notFound("There is nothing under this path.")
       }
     }
@@ -61,7 +63,8 @@ struct AdminAuditRoutes: Sendable {
       case "actor": query.actor = String(value)
       case "kind":
         guard let kind = AuditKind(rawValue: String(value)) else {
-          throw RequestFault.malformed("There is no kind \"\(value.prefix(64))\". Known: \(AuditKind.allCases.map(\.rawValue).joined(separator: ", ")).")
+          throw RequestFault.malformed(
+            "There is no kind \"\(value.prefix(64))\". Known: \(AuditKind.allCases.map(\.rawValue).joined(separator: ", ")).")
         }
         query.kinds.append(kind)
       case "since", "until":

@@ -71,7 +71,8 @@ struct AdminRoutes: Sendable {
       let agents = services.registry.agents.filter { $0.revoked == nil && $0.realms.contains(name) }.map(\.name)
       guard frontEnds.isEmpty, agents.isEmpty else {
         throw RequestFault.conflict(
-          "Realm \(name) is still used by \((frontEnds.map { "front-end \($0)" } + agents.map { "agent \($0)" }).joined(separator: ", ")). Change or revoke them first.")
+          "Realm \(name) is still used by \((frontEnds.map { "front-end \($0)" } + agents.map { "agent \($0)" }).joined(separator: ", ")). Change or revoke them first."
+        )
       }
       let event = AuditEvent(time: services.now(), kind: .realmRemoved, actor: actor, realm: name, subject: name.text, outcome: "done")
       try await services.realmStore.remove(realm: name, audit: [event])

@@ -24,7 +24,7 @@ struct AgentRoutes: Sendable {
   func addPublic(to router: Router<GatewayRequestContext>) {
     router.post("/agent/v1/enrol") { request, context in
       let envelope: SealedEnvelope = try await decode(request, limit: AgentRoutes.smallBodyLimit)
-      let address = clientAddress(of: request, context.facts, proxies: proxies) ?? "unknown"
+      let address = clientAddress(headers: request.headers, context.facts, proxies: proxies) ?? "unknown"
       return jsonResponse(try await enrolment.enrol(envelope, address: address, now: now()))
     }
   }
@@ -93,10 +93,13 @@ struct AgentRoutes: Sendable {
 
 /// The client's address: the socket's, what a PROXY header said, or, from a trusted proxy only, the last entry of X-Forwarded-For that no
 /// trusted proxy wrote.
-func clientAddress(of request: Request, _ facts: ConnectionFacts, proxies: [AddressRange]) -> String? {
-  guard let socket = facts.socketAddress, proxies.contains(where: { $0.contains(socket) }) else { return facts.address }
+///
+/// Behind a PROXY header it is the address in it that must be a proxy's: a balancer that passes bytes on writes no X-Forwarded-For, so whatever
+/// stands there is the client's own word.
+func clientAddress(headers: HTTPFields, _ facts: ConnectionFacts, proxies: [AddressRange]) -> String? {
+  guard let peer = facts.address, proxies.contains(where: { $0.contains(peer) }) else { return facts.address }
   let name = HTTPField.Name("X-Forwarded-For")
-  let entries = (name.map { request.headers[values: $0] } ?? []).flatMap { $0.split(separator: ",") }
+  let entries = (name.map { headers[values: $0] } ?? []).flatMap { $0.utf8.split(separator: UInt8(ascii: ",")).map { Substring($0) } }
     .map { $0.trimmingCharacters(in: .whitespaces) }
   for entry in entries.reversed() {
     guard AddressRange(entry) != nil, !entry.contains("/") else { return facts.address }

@@ -9,7 +9,6 @@ final class ConnectionFacts: Sendable {
   private struct State {
     /// The peer's address: of the socket, or what a trusted proxy's PROXY header said.
     var address: String?
-    var socketAddress: String?
     var certificateDER: [UInt8]?
     var agentCertificate: AgentCertificate?
     var peerUserID: UInt32?
@@ -20,14 +19,11 @@ final class ConnectionFacts: Sendable {
   private let state: Mutex<State>
 
   init(socketAddress: SocketAddress?) {
-    let text = socketAddress?.ipAddress
-    state = Mutex(State(address: text, socketAddress: text))
+    state = Mutex(State(address: socketAddress?.ipAddress))
   }
 
   /// The client's address for this connection; nil for a Unix socket.
   var address: String? { state.withLock { $0.address } }
-  /// The address of whoever opened the socket: the only thing that decides whether a proxy is trusted.
-  var socketAddress: String? { state.withLock { $0.socketAddress } }
   /// The DER of the client certificate whose key the peer proved in the TLS handshake.
   var certificateDER: [UInt8]? { state.withLock { $0.certificateDER } }
   /// The same, read as an agent's; nil where it is none.

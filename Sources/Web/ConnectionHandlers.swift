@@ -5,6 +5,7 @@ import NIOCore
 import NIOHTTPTypes
 import NIOSSL
 import NIOTLS
+import SignIn
 import Synchronization
 
 /// Tells the facts which certificate the peer proved to own, as soon as the handshake is over and before any request is read; and ends the
@@ -87,28 +88,58 @@ package final class DrainSignal: Sendable {
   package func begin() { flag.store(true, ordering: .relaxed) }
 }
 
-/// Says `Connection: close` with every answer while the process drains, so that clients move on without losing a request.
-final class DrainAnnouncer: ChannelOutboundHandler, RemovableChannelHandler {
+/// Puts on every answer what all answers bear, those that the server itself gives to broken requests included: no cache keeps them, no browser
+/// guesses what they are. While the process drains they also say `Connection: close`, so that clients move on without losing a request.
+///
+/// An answer that says `Connection: close` ends the sending side of the connection. What still comes of a body whose request has been answered
+/// is not wanted: a little of it is read and dropped, so that the answer is not lost to a reset; then the connection is closed.
+final class AnswerMarks: ChannelDuplexHandler, RemovableChannelHandler {
+  typealias InboundIn = HTTPRequestPart
+  typealias InboundOut = HTTPRequestPart
   typealias OutboundIn = HTTPResponsePart
   typealias OutboundOut = HTTPResponsePart
 
+  /// What is dropped of a body that nobody wants any more, bytes.
+  private static let mostDropped = 256 * 1024
+  private static let contentTypeOptions = HTTPField.Name("X-Content-Type-Options")
+
   private let drain: DrainSignal
   private var closing = false
+  /// How many requests have begun and how many answers have ended on this connection.
+  private var requests = 0
+  private var answers = 0
+  private var dropped = 0
 
   init(drain: DrainSignal) { self.drain = drain }
 
   func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
     var part = unwrapOutboundIn(data)
-    if case .head(var head) = part, drain.isDraining {
-      head.headerFields[.connection] = "close"
+    if case .head(var head) = part, head.status.kind != .informational {
+      if drain.isDraining { head.headerFields[.connection] = "close" }
+      head.headerFields[.cacheControl] = "no-store"
+      if let name = AnswerMarks.contentTypeOptions { head.headerFields[name] = "nosniff" }
+      closing = closing || head.headerFields[.connection] == "close"
       part = .head(head)
-      closing = true
     }
-    guard case .end = part, closing else { return context.write(wrapOutboundOut(part), promise: promise) }
+    guard case .end = part else { return context.write(wrapOutboundOut(part), promise: promise) }
+    answers += 1
+    guard closing else { return context.write(wrapOutboundOut(part), promise: promise) }
     let channel = context.channel
     let written = promise ?? context.eventLoop.makePromise()
     written.futureResult.whenComplete { _ in channel.close(mode: .output, promise: nil) }
     context.write(wrapOutboundOut(part), promise: written)
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    switch unwrapInboundIn(data) {
+    case .head: requests += 1
+    case .body(let buffer) where answers >= requests:
+      dropped += buffer.readableBytes
+      if dropped > AnswerMarks.mostDropped { return context.close(promise: nil) }
+    case .body: break
+    case .end: dropped = 0
+    }
+    context.fireChannelRead(data)
   }
 }
 
@@ -141,15 +172,8 @@ package struct AddressRange: Sendable, Equatable {
     return true
   }
 
-  private static func bytes(of text: String) -> [UInt8]? {
-    var four = in_addr()
-    if inet_pton(AF_INET, text, &four) == 1 { return withUnsafeBytes(of: four) { Array($0) } }
-    var six = in6_addr()
-    guard inet_pton(AF_INET6, text, &six) == 1 else { return nil }
-    let all = withUnsafeBytes(of: six) { Array($0) }
-    let mapped = all.prefix(10).allSatisfy { $0 == 0 } && all.dropFirst(10).prefix(2).allSatisfy { $0 == 0xff }
-    return mapped ? Array(all.suffix(4)) : all
-  }
+  /// IPv4-mapped IPv6 addresses become IPv4.
+  private static func bytes(of text: String) -> [UInt8]? { ClientAddress(text)?.bytes }
 }
 
 /// Who is at the other end of a Unix socket.

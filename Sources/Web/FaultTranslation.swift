@@ -4,7 +4,10 @@ import HTTPTypes
 import Hummingbird
 import Identity
 import Logging
+import Metrics
 import NIOCore
+import NIOHTTP1
+import NIOSSL
 import PassThrough
 import SignIn
 
@@ -21,7 +24,8 @@ enum RequestFault: Error, Sendable, Equatable {
   /// Authenticated, but not for this.
   case forbidden(String)
   case notFound(String)
-  case methodNotAllowed
+  /// The path knows these methods only.
+  case methodNotAllowed([HTTPRequest.Method])
   case conflict(String)
   case rateExceeded(retryAfterSeconds: Int)
   case unavailable(String, retryAfterSeconds: Int)
@@ -68,6 +72,11 @@ enum RequestFault: Error, Sendable, Equatable {
   }
 }
 
+extension RequestContext {
+  /// The request's number in the logs; nil where the log handler keeps no metadata (the framework's own `id` would end the process then).
+  fileprivate var requestID: String? { logger[metadataKey: "hb.request.id"]?.description }
+}
+
 /// The body of every answer that is an error.
 struct FaultBody: Codable {
   struct Detail: Codable {
@@ -85,8 +94,9 @@ struct FaultTranslation<Context: RequestContext>: RouterMiddleware {
       return try await next(request, context)
     } catch {
       let fault = translate(error, context: context)
+      Counter(label: Telemetry.requestFaults.rawValue, dimensions: [("fault", fault.code)]).increment()
       return jsonResponse(
-        FaultBody(error: .init(code: fault.code, message: fault.message, requestId: context.id)), status: fault.status,
+        FaultBody(error: .init(code: fault.code, message: fault.message, requestId: context.requestID)), status: fault.status,
         headers: headers(of: fault))
     }
   }
@@ -101,10 +111,11 @@ struct FaultTranslation<Context: RequestContext>: RouterMiddleware {
     case StoreError.unavailable(let text):
       context.logger.error("the store is not available", metadata: ["error": "\(text)"])
       return .unavailable("The gateway cannot do this now. Try again later.", retryAfterSeconds: 2)
+    // The body did not arrive whole, or not as HTTP: whoever sent it is told, if still there.
+    case is HTTPParserError, is ChannelError, is NIOSSLError, is IOError: return .malformed("The request's body did not arrive whole.")
     case let http as any HTTPResponseError:
       switch http.status {
       case .notFound: return .notFound("There is nothing under this path.")
-      case .methodNotAllowed: return .methodNotAllowed
       case .contentTooLarge: return .tooLarge(limit: 0)
       case .badRequest: return .malformed("The request is malformed.")
       default: break
@@ -120,6 +131,9 @@ struct FaultTranslation<Context: RequestContext>: RouterMiddleware {
     switch fault {
     case .unauthenticated: fields[.wwwAuthenticate] = "Bearer realm=\"gatehouse\""
     case .rateExceeded(let seconds), .unavailable(_, let seconds): fields[.retryAfter] = "\(seconds)"
+    case .methodNotAllowed(let known): fields[.allow] = known.map(\.rawValue).joined(separator: ", ")
+    // The rest of the body is not wanted: the connection cannot be used again.
+    case .tooLarge: fields[.connection] = "close"
     default: break
     }
     return fields
@@ -218,14 +232,12 @@ extension UnknownCause {
   }
 }
 
-/// An answer with a JSON body that no cache keeps.
+/// An answer with a JSON body.
 func jsonResponse(_ body: some Encodable, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> Response {
   let encoder = JSONEncoder()
   encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
   var fields = headers
   fields[.contentType] = "application/json"
-  fields[.cacheControl] = "no-store"
-  fields[values: HTTPField.Name("X-Content-Type-Options") ?? .contentType] = ["nosniff"]
   guard let data = try? encoder.encode(body) else { return Response(status: .internalServerError) }
   return Response(status: status, headers: fields, body: .init(byteBuffer: ByteBuffer(bytes: data)))
 }

@@ -104,7 +104,7 @@ struct ListenerChannel: HTTPChannelHandler {
     http = HTTP1Channel(
       responder: responder,
       configuration: .init(
-        additionalChannelHandlers: [RequestTimeLimit(limit: limits.readTimeout), DrainAnnouncer(drain: drain)],
+        additionalChannelHandlers: [RequestTimeLimit(limit: limits.readTimeout), AnswerMarks(drain: drain)],
         idleTimeout: .milliseconds(limits.idleTimeout.wholeMilliseconds),
         httpDecoderConfiguration: .init(
           maxHeaderFieldSize: limits.headerBlock, maxHeaderListSize: limits.headerBlock, maxHeaderFieldCount: limits.headerFields)))

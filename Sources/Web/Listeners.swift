@@ -1,4 +1,5 @@
 import Bytes
+import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import Identity
@@ -21,6 +22,7 @@ package struct Listener: Service {
   ) {
     var logger = logger
     logger[metadataKey: "listener"] = "\(name)"
+    router.refuseOtherMethods()
     application = Application(
       responder: router.buildResponder(),
       server: HTTPServerBuilder { responder in ListenerChannel(responder: responder, settings: settings) },
@@ -123,8 +125,22 @@ package struct GatewayWeb: Sendable {
   }
 
   private func makeRouter() -> Router<GatewayRequestContext> {
-    let router = Router(context: GatewayRequestContext.self)
+    let router = Router(context: GatewayRequestContext.self, options: .autoGenerateHeadEndpoints)
     router.addMiddleware { FaultTranslation<GatewayRequestContext>() }
     return router
+  }
+}
+
+extension Router<GatewayRequestContext> {
+  /// Answers every other method of the known paths with 405 and what they do know (RFC 9110 §15.5.6); HEAD goes with GET.
+  fileprivate func refuseOtherMethods() {
+    for (path, routes) in Dictionary(grouping: routes, by: \.path.description) {
+      var known = Set(routes.map(\.method))
+      if known.contains(.get) { known.insert(.head) }
+      let allowed = known.sorted { $0.rawValue < $1.rawValue }
+      for method in [HTTPRequest.Method.get, .head, .post, .put, .patch, .delete, .options, .trace, .connect] where !known.contains(method) {
+        on(RouterPath(path), method: method) { _, _ -> Response in throw RequestFault.methodNotAllowed(allowed) }
+      }
+    }
   }
 }

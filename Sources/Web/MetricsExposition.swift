@@ -37,17 +37,21 @@ package final class MetricsExposition: MetricsFactory {
         lines.append("\(name)\(series.labels.isEmpty ? "" : "{\(series.labels)}") \(cell.value)")
       }
     }
-    for (series, histogram) in timers.sorted(by: { $0.key.name < $1.key.name }) {
-      lines.append("# TYPE \(series.name) histogram")
-      let (counts, sum) = histogram.snapshot
-      var total: Int64 = 0
-      for (index, count) in counts.enumerated() {
-        total += count
-        let bound = index < MetricsExposition.bounds.count ? "\(MetricsExposition.bounds[index])" : "+Inf"
-        lines.append("\(series.name)_bucket{le=\"\(bound)\"} \(total)")
+    for name in Set(timers.keys.map(\.name)).sorted() {
+      lines.append("# TYPE \(name) histogram")
+      for (series, histogram) in timers.filter({ $0.key.name == name }).sorted(by: { $0.key.labels < $1.key.labels }) {
+        let (counts, sum) = histogram.snapshot
+        let before = series.labels.isEmpty ? "" : series.labels + ","
+        let labels = series.labels.isEmpty ? "" : "{\(series.labels)}"
+        var total: Int64 = 0
+        for (index, count) in counts.enumerated() {
+          total += count
+          let bound = index < MetricsExposition.bounds.count ? "\(MetricsExposition.bounds[index])" : "+Inf"
+          lines.append("\(name)_bucket{\(before)le=\"\(bound)\"} \(total)")
+        }
+        lines.append("\(name)_sum\(labels) \(sum)")
+        lines.append("\(name)_count\(labels) \(total)")
       }
-      lines.append("\(series.name)_sum \(sum)")
-      lines.append("\(series.name)_count \(total)")
     }
     return lines.joined(separator: "\n") + "\n"
   }
@@ -81,7 +85,21 @@ package final class MetricsExposition: MetricsFactory {
   package func destroyTimer(_ handler: any TimerHandler) {}
 
   private static func labels(_ dimensions: [(String, String)]) -> String {
-    dimensions.map { "\($0.0)=\"\($0.1)\"" }.joined(separator: ",")
+    dimensions.map { "\($0.0)=\"\(escaped($0.1))\"" }.joined(separator: ",")
+  }
+
+  /// A label value, as the text format wants it: our own come from closed sets, those of libraries may hold anything.
+  private static func escaped(_ value: String) -> String {
+    var result = String.UnicodeScalarView()
+    for scalar in value.unicodeScalars {
+      switch scalar {
+      case "\\": result.append(contentsOf: "\\\\".unicodeScalars)
+      case "\"": result.append(contentsOf: "\\\"".unicodeScalars)
+      case "\n": result.append(contentsOf: "\\n".unicodeScalars)
+      default: result.append(scalar)
+      }
+    }
+    return String(result)
   }
 
   private final class Cell: CounterHandler {

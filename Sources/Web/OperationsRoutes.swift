@@ -20,11 +20,12 @@ struct OperationsRoutes: Sendable {
     router.get("/readyz") { _, _ in
       if drain.isDraining { return jsonResponse(Health(status: "draining", reasons: ["the gateway is shutting down"]), status: .serviceUnavailable) }
       let reasons = await obstacles()
-      return jsonResponse(Health(status: reasons.isEmpty ? "ready" : "not ready", reasons: reasons), status: reasons.isEmpty ? .ok : .serviceUnavailable)
+      return jsonResponse(
+        Health(status: reasons.isEmpty ? "ready" : "not ready", reasons: reasons), status: reasons.isEmpty ? .ok : .serviceUnavailable)
     }
     router.get("/metrics") { _, _ in
       Response(
-        status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8", .cacheControl: "no-store"],
+        status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
         body: .init(byteBuffer: ByteBuffer(string: metrics())))
     }
   }

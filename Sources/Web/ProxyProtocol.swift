@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import SignIn
 
 /// What a PROXY protocol header (versions 1 and 2, haproxy.org/download/2.8/doc/proxy-protocol.txt) says at the head of a connection.
 enum ProxyHeader: Equatable, Sendable {
@@ -38,11 +39,11 @@ enum ProxyHeader: Equatable, Sendable {
     guard let line = String(validating: bytes[..<(end - 1)], as: UTF8.self) else { return .malformed }
     let fields = line.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
     if fields.count >= 2, fields[1] == "UNKNOWN" { return .header(.local, length: end + 1) }
-    guard fields.count == 6, fields[1] == "TCP4" || fields[1] == "TCP6",
-      let source = try? SocketAddress(ipAddress: fields[2], port: 0), (source.protocol == .inet) == (fields[1] == "TCP4"),
-      UInt16(fields[4]) != nil, UInt16(fields[5]) != nil, let address = source.ipAddress
+    func isPort(_ text: String) -> Bool { text.utf8.allSatisfy { (0x30...0x39).contains($0) } && UInt16(text) != nil }
+    guard fields.count == 6, fields[1] == "TCP4" || fields[1] == "TCP6", let source = ClientAddress(fields[2]),
+      fields[2].utf8.contains(UInt8(ascii: ":")) == (fields[1] == "TCP6"), isPort(fields[4]), isPort(fields[5])
     else { return .malformed }
-    return .header(.client(address), length: end + 1)
+    return .header(.client(source.description), length: end + 1)
   }
 
   private static func parseBinary(_ bytes: [UInt8]) -> Parse {

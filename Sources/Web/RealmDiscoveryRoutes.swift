@@ -11,7 +11,8 @@ struct RealmDiscoveryRoutes: Sendable {
 
   func add(to router: Router<GatewayRequestContext>) {
     router.get("/common/userrealm/:user") { request, context in
-      let user = try context.parameters.require("user")
+      // The router hands path segments over as they were sent, query parameters decoded.
+      guard let user = try context.parameters.require("user").removingPercentEncoding else { throw RequestFault.malformed("That is no user name.") }
       return try userRealm(user, version: request.uri.queryParameters["api-version"].map(String.init) ?? "1.0")
     }
     router.get("/GetUserRealm.srf") { request, _ in
@@ -77,13 +78,12 @@ struct RealmDiscoveryRoutes: Sendable {
     }
     xml += "</RealmInfo>"
     return Response(
-      status: .ok, headers: [.contentType: "text/xml; charset=utf-8", .cacheControl: "no-store"],
+      status: .ok, headers: [.contentType: "text/xml; charset=utf-8"],
       body: .init(byteBuffer: ByteBuffer(string: xml)))
   }
 
   private func find(_ user: String) throws -> (UserName, Realm?) {
-    let decoded = user.removingPercentEncoding ?? user
-    guard let name = UserName(decoded) else { throw RequestFault.malformed("That is no user name.") }
+    guard let name = UserName(user) else { throw RequestFault.malformed("That is no user name.") }
     return (name, realms.realm(of: name))
   }
 }

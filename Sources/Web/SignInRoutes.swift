@@ -67,14 +67,17 @@ struct SignInRoutes: Sendable {
     do {
       let names = try StrictJSON.names(ofObject: bytes)
       if let unknown = names.first(where: { !SignInRoutes.fields.contains($0) }) {
-        throw RequestFault.malformed("The field \"\(unknown.prefix(64))\" is not known. Known: \(SignInRoutes.fields.sorted().joined(separator: ", ")).")
+        throw RequestFault.malformed(
+          "The field \"\(unknown.prefix(64))\" is not known. Known: \(SignInRoutes.fields.sorted().joined(separator: ", ")).")
       }
     } catch let problem as StrictJSON.Problem {
       throw RequestFault.malformed("The body is not the JSON that is expected: \(problem).")
     }
     let body: Body
     do { body = try JSONDecoder().decode(Body.self, from: Data(bytes)) } catch { throw RequestFault.malformed(describe(error)) }
-    if let application = body.application, application.utf8.count > 256 { throw RequestFault.malformed("\"application\" may have at most 256 bytes.") }
+    if let application = body.application, application.utf8.count > 256 {
+      throw RequestFault.malformed("\"application\" may have at most 256 bytes.")
+    }
     if let correlation = body.correlationId, correlation.utf8.count > 128 {
       throw RequestFault.malformed("\"correlationId\" may have at most 128 bytes.")
     }
@@ -112,7 +115,10 @@ func describe(_ error: any Error) -> String {
   switch error {
   case DecodingError.keyNotFound(let key, _): return "The field \"\(key.stringValue)\" is missing."
   case DecodingError.typeMismatch(let type, let context), DecodingError.valueNotFound(let type, let context):
-    return "The field \"\(path(context))\" must be \(type == String.self ? "a string" : type == Bool.self ? "true or false" : type == Int.self ? "a whole number" : "of another type")."
+    return
+      "The field \"\(path(context))\" must be \(type == String.self ? "a string" : type == Bool.self ? "true or false" : type == Int.self ? "a whole number" : "of another type")."
+  // A number that is not of the field's kind comes without the field's name.
+  case DecodingError.dataCorrupted(let context) where context.codingPath.isEmpty: return "A number is not whole, or out of range."
   case DecodingError.dataCorrupted(let context): return "The field \"\(path(context))\" has a value that cannot be used."
   default: return "The body is not the JSON that is expected."
   }

@@ -39,11 +39,13 @@ package final class TLSIdentity: Sendable {
   private static func read(certificateFile: String, keyFile: String) throws -> ([NIOSSLCertificate], NIOSSLPrivateKey) {
     let chain: [NIOSSLCertificate]
     do { chain = try NIOSSLCertificate.fromPEMFile(certificateFile) } catch {
-      throw TLSIdentityProblem("\(certificateFile) cannot be read as a PEM certificate chain: \(error). Give the path of a file with the listener's certificate first.")
+      throw TLSIdentityProblem(
+        "\(certificateFile) cannot be read as a PEM certificate chain: \(error). Give the path of a file with the listener's certificate first.")
     }
     guard !chain.isEmpty else { throw TLSIdentityProblem("\(certificateFile) holds no certificate. Put the listener's certificate (PEM) into it.") }
     do { return (chain, try NIOSSLPrivateKey(file: keyFile, format: .pem)) } catch {
-      throw TLSIdentityProblem("\(keyFile) cannot be read as a PEM private key: \(error). Give the path of the key of \(certificateFile), readable for the service's user.")
+      throw TLSIdentityProblem(
+        "\(keyFile) cannot be read as a PEM private key: \(error). Give the path of the key of \(certificateFile), readable for the service's user.")
     }
   }
 

@@ -171,7 +171,9 @@ struct AgentAssembly {
     let file = AgentIdentityFile(path: configuration.identityFile)
     guard let identity = try file.load() else {
       throw StartProblem(
-        "This agent is not enrolled: \(file.path) does not exist. Make a token on the gateway (`gatehouse agents token --realm REALM`) and run `gatehouse agent enrol --config FILE --token TOKEN` here.")
+        "This agent is not enrolled: \(file.path) does not exist. Make a token on the gateway (`gatehouse agents token --realm REALM`) and run "
+          + "`gatehouse agent enrol --config FILE --token TOKEN` here."
+      )
     }
     var validators: [RealmName: any PasswordValidator] = [:]
     var alarms: [any AlarmSource] = []

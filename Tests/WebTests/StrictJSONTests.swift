@@ -1,0 +1,140 @@
+import Foundation
+import GatehouseTesting
+import Testing
+
+@testable import Web
+
+@Suite("A JSON text is looked over before any decoder sees it")
+struct StrictJSONTests {
+  private func accepts(_ bytes: [UInt8]) -> Bool { (try? StrictJSON.names(ofObject: bytes)) != nil }
+  private func accepts(_ text: String) -> Bool { accepts(Array(text.utf8)) }
+
+  /// Objects in an array in an object …, `depth` containers in all.
+  private func nested(_ depth: Int) -> String {
+    "{\"a\":" + String(repeating: "[", count: depth - 1) + String(repeating: "]", count: depth - 1) + "}"
+  }
+
+  @Test(
+    "Well-formed objects are accepted",
+    arguments: [
+      #"{}"#, #" { } "#, "\t\r\n{}\n", #"{"a":1}"#, #"{"a":-0}"#, #"{"a":0.5e+10}"#, #"{"a":1E-7}"#, #"{"a":true,"b":false,"c":null}"#,
+      #"{"a":[]}"#, #"{"a":[1,"x",{},[null]]}"#, #"{"a":{"a":{"a":1}}}"#, #"{"a":"\"\\\/\b\f\n\r\t\u00e9"}"#, #"{"a":"\ud83d\ude00"}"#, #"{"":1}"#,
+      #"{"a":"Ā😀é"}"#, #"{"a":"\u0000"}"#, #"{"a":12345678901234567890123456789012}"#, "{\"a\":\"\u{7f}\"}",
+    ])
+  func accepted(text: String) { #expect(accepts(text)) }
+
+  @Test(
+    "Everything else is refused",
+    arguments: [
+      "", " ", "{", "}", "[]", "[{}]", "1", "null", "\"a\"", "{}{}", "{}x", "{} //", "{},", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}",
+      "{\"a\":1 \"b\":2}",
+      "{'a':1}", "{a:1}", "{\"a\":1;}", "{\"a\" 1}", "{\"a\"::1}", "{\"a\":[1,]}", "{\"a\":[,1]}", "{\"a\":[1 2]}", "{\"a\":[}", "{\"a\":{]",
+      "{\"a\":[1}",
+      "{\"a\":+1}", "{\"a\":01}", "{\"a\":-}", "{\"a\":1.}", "{\"a\":.5}", "{\"a\":1e}", "{\"a\":1e+}", "{\"a\":0x1}", "{\"a\":1_000}", "{\"a\":NaN}",
+      "{\"a\":Infinity}", "{\"a\":-Infinity}", "{\"a\":123456789012345678901234567890123}", "{\"a\":tru}", "{\"a\":True}", "{\"a\":nul}",
+      "{\"a\":undefined}",
+      "{\"a\":\"}", "{\"a\":\"\\\"}", "{\"a\":\"\\x\"}", "{\"a\":\"\\u12\"}", "{\"a\":\"\\u12g4\"}", "{\"a\":\"\\u 123\"}", "{\"a\":\"\\ud800\"}",
+      "{\"a\":\"\\udc00\"}", "{\"a\":\"\\ud800\\ud800\"}", "{\"a\":\"\\ud800x\"}", "{\"a\":\"\\ud800\\n\"}", "{\"a\":\"\\ud800\\u0041\"}",
+      "{\"a\":\"\n\"}",
+      "{\"a\":\"\t\"}", "{\"a\":\"\u{0}\"}", "{\"a\":\"\u{1f}\"}", "\u{feff}{}", "{\u{a0}}", "{}\u{0}", "{/**/}", "{\"a\":1}\u{feff}",
+    ])
+  func refused(text: String) { #expect(!accepts(text)) }
+
+  @Test(
+    "Bytes that are not UTF-8 are refused",
+    arguments: [[0xff], [0xc0, 0xaf], [0xed, 0xa0, 0x80], [0xf4, 0x90, 0x80, 0x80], [0xe2, 0x82], [0x80]] as [[UInt8]])
+  func invalidUTF8(bytes: [UInt8]) {
+    #expect(!accepts(Array("{\"a\":\"".utf8) + bytes + Array("\"}".utf8)))
+    #expect(!accepts(bytes + Array("{}".utf8)))
+  }
+
+  @Test("UTF-16 and UTF-32 are refused")
+  func otherEncodings() throws {
+    for encoding in [String.Encoding.utf16, .utf16LittleEndian, .utf16BigEndian, .utf32] {
+      #expect(!accepts(Array(try #require("{\"a\":1}".data(using: encoding)))))
+    }
+  }
+
+  @Test("32 containers deep is the limit, and depth costs no stack")
+  func depth() {
+    #expect(accepts(nested(32)))
+    #expect(!accepts(nested(33)))
+    #expect(!accepts(nested(511)))
+    #expect(!accepts(String(repeating: "{\"a\":", count: 100_000)))
+    #expect(!accepts("{\"a\":" + String(repeating: "[", count: 100_000)))
+    #expect(!accepts(nested(100_000)))
+  }
+
+  @Test(
+    "A name that stands twice in one object is refused, however it is spelt",
+    arguments: [
+      #"{"a":1,"a":1}"#, #"{"a":1,"b":2,"a":3}"#, #"{"a":1,"\u0061":2}"#, #"{"x":{"a":1,"a":2}}"#, #"{"x":[{"a":1,"\u0061":2}]}"#, #"{"":1,"":2}"#,
+      // Equal to every decoder that compares Swift strings.
+      "{\"\u{e9}\":1,\"e\u{301}\":2}",
+    ])
+  func duplicates(text: String) { #expect(!accepts(text)) }
+
+  @Test("The same name in different objects is no duplicate")
+  func sameNameElsewhere() { #expect(accepts(#"{"a":{"a":1},"b":{"a":2},"c":[{"a":1},{"a":2}]}"#)) }
+
+  @Test("More than a thousand names are refused")
+  func manyNames() {
+    func object(_ count: Int) -> String { "{" + (0..<count).map { "\"n\($0)\":0" }.joined(separator: ",") + "}" }
+    #expect(accepts(object(1000)))
+    #expect(!accepts(object(1001)))
+    #expect(!accepts(object(100_000)))
+  }
+
+  @Test("A text of a megabyte is looked over in time that grows with its length only")
+  func megabyte() {
+    let text = "{\"a\":\"" + String(repeating: "\\u0041é ", count: 100_000) + "\"}"
+    let took = ContinuousClock().measure { #expect(accepts(text)) }
+    #expect(took < .seconds(5))
+  }
+
+  @Test("The names of the outermost object are told in order, escapes resolved, those of inner ones not")
+  func names() throws {
+    #expect(try StrictJSON.names(ofObject: Array(#"{"b":{"x":1},"\u0061\n":[{"y":2}],"":3}"#.utf8)) == ["b", "a\n", ""])
+  }
+
+  @Test("The problem says what and where, without the value")
+  func problem() throws {
+    let problem = try #require(throws: StrictJSON.Problem.self) { try StrictJSON.names(ofObject: Array(#"{"password":"secret" x}"#.utf8)) }
+    #expect("\(problem)" == "a comma or the end of the object must stand here at byte 21")
+  }
+
+  @Test("Ten thousand damaged texts trap nowhere, and what is accepted, JSONDecoder accepts too")
+  func mutations() {
+    /// Reads the whole text and nothing of it.
+    struct Anything: Decodable {}
+    let seeds = [
+      #"{"userName":"alice@contoso.com","password":"p\u00e4ss\ud83d\ude00word","attributes":["mail","cn"],"groups":true,"deadlineMilliseconds":5000}"#,
+      #"{"a":[1,-2.5e+10,{"b":null,"c":[[],{}]}],"d":"\"\\\/\b","e":false}"#,
+    ].map { Array($0.utf8) }
+    let spice: [UInt8] = Array(#"{}[]",:\/u0eE+-.tfn d8c"#.utf8) + [0, 0x1f, 0x7f, 0x80, 0xc3, 0xed, 0xff]
+    var generator = SeededGenerator(seed: 20_261_121)
+    var accepted = 0
+    for round in 0..<10_000 {
+      var text = seeds[round % seeds.count]
+      for _ in 0..<Int.random(in: 1...4, using: &generator) {
+        let place = Int.random(in: 0..<text.count, using: &generator)
+        let byte = spice[Int.random(in: 0..<spice.count, using: &generator)]
+        switch Int.random(in: 0..<5, using: &generator) {
+        case 0: text[place] = byte
+        case 1: text.insert(byte, at: place)
+        case 2: text.remove(at: place)
+        case 3: text.removeSubrange(place...)
+        default: text.insert(contentsOf: text[place...].prefix(8), at: place)
+        }
+        if text.isEmpty { text = [0x7b] }
+      }
+      guard accepts(text) else { continue }
+      accepted += 1
+      if (try? JSONDecoder().decode(Anything.self, from: Data(text))) == nil {
+        Issue.record("JSONDecoder refuses \(String(decoding: text, as: UTF8.self))")
+      }
+    }
+    // Enough of them survive for the comparison to mean something.
+    #expect(accepted > 100)
+  }
+}
