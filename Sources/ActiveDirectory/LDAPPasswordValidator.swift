@@ -85,7 +85,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
   }
 
   package func validate(_ credential: Credential, wanting request: AttributeRequest, deadline: Deadline) async -> Judgement {
-    // The gateway and the agent refused this already (threats.md B3.1); the door does not rely on it.
+    // The gateway and the agent refused this already; the door does not rely on it.
     guard !credential.password.secret.isEmpty, !credential.password.secret.contains(where: { $0 == 0 }) else {
       return Judgement(.refused(Refusal(.malformedPassword)))
     }

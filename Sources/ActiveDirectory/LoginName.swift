@@ -3,7 +3,7 @@ import Identity
 
 /// What a typed name could mean, as assertions about attributes; and which of the found entries it means.
 ///
-/// The user's text goes into assertion values only. What is bound is the name of the entry that was found (threats.md B3.4).
+/// The user's text goes into assertion values only. What is bound is the name of the entry that was found.
 struct LoginName: Sendable, Equatable {
   struct Assertion: Sendable, Equatable {
     var attribute: String

@@ -21,7 +21,7 @@ package struct HubState: Sendable {
   package static let pollLife: HubTime = 20_000
   /// The most questions one poll carries.
   package static let batchLimit = 64
-  /// A question reaches at most two agents (design.md 2): the second could cost the user a second bad-password count.
+  /// A question reaches at most two agents (docs/architecture.md): the second could cost the user a second bad-password count.
   package static let mostAgentsAsked = 2
   /// Less than this left of the deadline: another agent is not worth asking.
   package static let leastTimeForRetry: HubTime = 250

@@ -2,7 +2,7 @@ import Bytes
 import Foundation
 import Identity
 
-// The messages of the agent link, JSON over HTTP (design.md 2). Times are Int64 milliseconds, bytes are base64, identifiers are text.
+// The messages of the agent link, JSON over HTTP (docs/architecture.md). Times are Int64 milliseconds, bytes are base64, identifiers are text.
 
 /// `POST /agent/v1/work`: "give me questions". Answered at once when there are any, else held until the poll's time is over.
 package struct WorkRequest: Sendable, Codable {

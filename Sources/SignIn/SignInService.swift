@@ -7,7 +7,7 @@ package struct SignInRequest: Sendable {
   /// As typed, not yet checked.
   package var userName: String
   package var password: Secret
-  package var address: ClientAddress?
+  package var address: IPAddress?
   /// The application that the person wants to reach, for the audit; at most 256 bytes.
   package var application: String?
   /// The caller's own number for the sign-in, for the audit; at most 128 bytes.
@@ -16,7 +16,7 @@ package struct SignInRequest: Sendable {
   package var deadline: Deadline
 
   package init(
-    userName: String, password: Secret, address: ClientAddress?, application: String?, correlation: String?, wanting: AttributeRequest,
+    userName: String, password: Secret, address: IPAddress?, application: String?, correlation: String?, wanting: AttributeRequest,
     deadline: Deadline
   ) {
     self.userName = userName

@@ -143,39 +143,6 @@ final class AnswerMarks: ChannelDuplexHandler, RemovableChannelHandler {
   }
 }
 
-/// A range of addresses, `192.0.2.0/24` or `2001:db8::/32`.
-package struct AddressRange: Sendable, Equatable {
-  private let bytes: [UInt8]
-  private let prefix: Int
-
-  /// Nil where `text` is no address with an optional prefix length.
-  package init?(_ text: String) {
-    let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-    guard let first = parts.first, parts.count <= 2, let bytes = AddressRange.bytes(of: first) else { return nil }
-    var prefix = bytes.count * 8
-    if parts.count == 2 {
-      guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let length = Int(parts[1]), length <= prefix else { return nil }
-      prefix = length
-    }
-    self.bytes = bytes
-    self.prefix = prefix
-  }
-
-  package func contains(_ address: String) -> Bool {
-    guard let other = AddressRange.bytes(of: address), other.count == bytes.count else { return false }
-    for (index, (a, b)) in zip(bytes, other).enumerated() {
-      let bits = min(8, max(0, prefix - index * 8))
-      guard bits > 0 else { return true }
-      let mask = UInt8(truncatingIfNeeded: 0xff00 >> bits)
-      guard a & mask == b & mask else { return false }
-    }
-    return true
-  }
-
-  /// IPv4-mapped IPv6 addresses become IPv4.
-  private static func bytes(of text: String) -> [UInt8]? { ClientAddress(text)?.bytes }
-}
-
 /// Who is at the other end of a Unix socket.
 enum UnixPeer {
   /// The kernel's `struct ucred` (unix(7)), which the C library shows only under a feature macro.

@@ -58,7 +58,7 @@ struct SignInServiceTests {
 
   private func request(_ user: String = "alice@contoso.com", password: String = "x", address: String? = nil) -> SignInRequest {
     SignInRequest(
-      userName: user, password: Secret(password.utf8), address: address.flatMap { ClientAddress($0) }, application: nil, correlation: nil,
+      userName: user, password: Secret(password.utf8), address: address.flatMap { IPAddress($0) }, application: nil, correlation: nil,
       wanting: .none, deadline: Deadline(after: .seconds(5)))
   }
 

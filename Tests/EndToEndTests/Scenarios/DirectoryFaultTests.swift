@@ -69,7 +69,7 @@ struct DirectoryFaultTests {
       .samba(domain, credential: .passwordFile(bindName: domain["SERVICE_DN"], path: file)))
     #expect(try await validator.judge("alice", "Correct.Horse.1").verdict.person != nil)
 
-    // Three times: AD does not count a wrong try with one of the two passwords before (protocols.md 3.5), which would hide what is tested.
+    // Three times: AD does not count a wrong try with one of the two passwords before, which would hide what is tested.
     for number in 1...3 { try await SambaDomain.strict.setPassword(of: "svc-gatehouse", to: "Behind.The.Back.\(number)") }
     validator.closeConnections()  // as a restart of the agent or of the domain controller does
     let verdicts = try await withThrowingTaskGroup(of: Verdict.self) { group in
