@@ -85,7 +85,7 @@ enum Told {
   }
 
   struct Status: Decodable {
-    struct Alarm: Decodable {
+    struct Alarm: Decodable, Equatable {
       var code: String
       var subject: String
       var message: String

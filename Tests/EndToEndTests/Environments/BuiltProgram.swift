@@ -2,8 +2,9 @@ import Foundation
 
 /// Where the program under test and the repository's own tools lie.
 enum BuiltProgram {
-  /// The `gatehouse` that was built with these tests: it lies beside the test bundle.
+  /// The `gatehouse` that was built with these tests: it lies beside the test bundle. GATEHOUSE_UNDER_TEST names another, to measure a release build.
   static let gatehouse: String = {
+    if let other = ProcessInfo.processInfo.environment["GATEHOUSE_UNDER_TEST"] { return other }
     let runner = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
     return URL(fileURLWithPath: runner).deletingLastPathComponent().appendingPathComponent("gatehouse").path
   }()
