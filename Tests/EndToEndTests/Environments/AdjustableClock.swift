@@ -11,7 +11,7 @@ final class AdjustableClock: Sendable {
   init() async throws {
     folder = try BuiltProgram.folder("clock")
     try AdjustableClock.source.write(toFile: folder + "/clock.c", atomically: true, encoding: .utf8)
-    FileManager.default.createFile(atPath: folder + "/offset", contents: Data(count: 8))
+    _ = FileManager.default.createFile(atPath: folder + "/offset", contents: Data(count: 8))
     // Where a version manager puts links into PATH, clang is beside swift.
     let script =
       #"cc=$(command -v clang || echo "$(dirname "$(readlink -f "$(command -v swift)")")/clang"); exec "$cc" -shared -fPIC -O1 -o "$1" "$2""#
