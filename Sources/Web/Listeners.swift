@@ -67,12 +67,17 @@ package struct GatewayWeb: Sendable {
     settings.identity = configuration.identity
     settings.proxyProtocol = configuration.proxyProtocol
     settings.trustedProxies = configuration.trustedProxies
+    return Listener(
+      name: "public", address: .hostname(configuration.host, port: configuration.port), router: publicRouter(proxies: configuration.trustedProxies),
+      settings: settings, logger: logger)
+  }
+
+  func publicRouter(proxies: [AddressRange]) -> Router<GatewayRequestContext> {
     let router = makeRouter()
     signInRoutes.add(to: router)
     RealmDiscoveryRoutes(realms: services.realms).add(to: router)
-    agentRoutes(proxies: configuration.trustedProxies).addPublic(to: router)
-    return Listener(
-      name: "public", address: .hostname(configuration.host, port: configuration.port), router: router, settings: settings, logger: logger)
+    agentRoutes(proxies: proxies).addPublic(to: router)
+    return router
   }
 
   /// Agents, and front-ends with a certificate.
@@ -95,11 +100,15 @@ package struct GatewayWeb: Sendable {
 
   /// Health and metrics, plain HTTP.
   package func operationsListener(host: String, port: Int) -> Listener {
+    Listener(
+      name: "operations", address: .hostname(host, port: port), router: operationsRouter(), settings: ListenerSettings(limits: limits, drain: drain),
+      logger: logger)
+  }
+
+  func operationsRouter() -> Router<GatewayRequestContext> {
     let router = makeRouter()
     OperationsRoutes(drain: drain, obstacles: services.obstacles, metrics: services.metrics).add(to: router)
-    return Listener(
-      name: "operations", address: .hostname(host, port: port), router: router, settings: ListenerSettings(limits: limits, drain: drain),
-      logger: logger)
+    return router
   }
 
   /// The admin API on a Unix socket; who is at the other end decides what they may do.
@@ -138,7 +147,9 @@ extension Router<GatewayRequestContext> {
       var known = Set(routes.map(\.method))
       if known.contains(.get) { known.insert(.head) }
       let allowed = known.sorted { $0.rawValue < $1.rawValue }
-      for method in [HTTPRequest.Method.get, .head, .post, .put, .patch, .delete, .options, .trace, .connect] where !known.contains(method) {
+      var methods: [HTTPRequest.Method] = [.get, .head, .post, .put, .patch, .delete, .options, .trace, .connect]
+      if let query = HTTPRequest.Method("QUERY") { methods.append(query) }
+      for method in methods where !known.contains(method) {
         on(RouterPath(path), method: method) { _, _ -> Response in throw RequestFault.methodNotAllowed(allowed) }
       }
     }

@@ -19,7 +19,11 @@ struct RealmDiscoveryRoutes: Sendable {
       guard let login = request.uri.queryParameters["login"].map(String.init) else {
         throw RequestFault.malformed("The query parameter \"login\" is missing.")
       }
-      return try getUserRealm(login, asXML: request.uri.queryParameters["xml"] == "1")
+      switch request.uri.queryParameters["xml"] ?? "0" {
+      case "0": return try getUserRealm(login, asXML: false)
+      case "1": return try getUserRealm(login, asXML: true)
+      default: throw RequestFault.malformed("The query parameter \"xml\" must be 0 or 1.")
+      }
     }
   }
 

@@ -75,11 +75,12 @@ struct SignInRoutes: Sendable {
     }
     let body: Body
     do { body = try JSONDecoder().decode(Body.self, from: Data(bytes)) } catch { throw RequestFault.malformed(describe(error)) }
-    if let application = body.application, application.utf8.count > 256 {
-      throw RequestFault.malformed("\"application\" may have at most 256 bytes.")
+    // Counted as docs/openapi.yaml counts; the audit cuts what it keeps by bytes.
+    if let application = body.application, application.unicodeScalars.count > 256 {
+      throw RequestFault.malformed("\"application\" may have at most 256 characters.")
     }
-    if let correlation = body.correlationId, correlation.utf8.count > 128 {
-      throw RequestFault.malformed("\"correlationId\" may have at most 128 bytes.")
+    if let correlation = body.correlationId, correlation.utf8.count > 128 || !correlation.utf8.allSatisfy({ (0x20...0x7e).contains($0) }) {
+      throw RequestFault.malformed("\"correlationId\" may have at most 128 characters, all of printable ASCII.")
     }
     var address: IPAddress?
     if let text = body.clientAddress {

@@ -50,7 +50,7 @@ struct ConnectionTests {
 
   @Test(
     "Every method that a path does not know is refused with those that it does",
-    arguments: ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
+    arguments: ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"])
   func methods(method: String) async throws {
     try await withGateway { gateway async throws in
       let answer = try await gateway.ask(

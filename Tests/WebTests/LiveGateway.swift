@@ -36,6 +36,7 @@ struct LiveGateway: Sendable {
   let enrolment: AgentEnrolment
   let registry: AgentRegistry
   let hub: AgentHub
+  let web: GatewayWeb
   let publicPort: Int
   let mutualPort: Int
   let operationsPort: Int
@@ -91,7 +92,7 @@ struct LiveGateway: Sendable {
       store: store, audit: store, authority: authority, registry: registry, publicURL: "https://localhost:\(publicPort)", nodes: [node])
     let obstacles = obstacles
     let exposition = MetricsExposition()
-    let web = GatewayWeb(
+    web = GatewayWeb(
       services: GatewayServices(
         signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: LockoutPolicy(),
         audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, alarms: [], nodes: [node], nodeName: "test",

@@ -70,6 +70,7 @@ struct RealmDiscoveryTests {
       "/GetUserRealm.srf", "/GetUserRealm.srf?", "/GetUserRealm.srf?login=", "/GetUserRealm.srf?login", "/GetUserRealm.srf?Login=a@x",
       "/GetUserRealm.srf?login=%00",
       "/GetUserRealm.srf?login=a%0d%0ab", "/GetUserRealm.srf?login=%e2%80%ae", "/GetUserRealm.srf?login=%20", "/GetUserRealm.srf?&&=&?&login",
+      "/GetUserRealm.srf?login=a@b&xml=yes", "/GetUserRealm.srf?login=a@b&xml=",
       "/common/userrealm/%ff", "/common/userrealm/%", "/common/userrealm/%zz", "/common/userrealm/%00", "/common/userrealm/a%0ab",
       "/common/userrealm/a@contoso.com?api-version=3.0", "/common/userrealm/a@contoso.com?api-version=",
       "/GetUserRealm.srf?login=" + String(repeating: "a", count: 321),
