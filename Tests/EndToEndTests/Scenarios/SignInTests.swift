@@ -141,15 +141,19 @@ struct SignInScenario {
       whole.append(Double(answer.took.components.attoseconds) / 1e15 + Double(answer.took.components.seconds) * 1000)
       references.append(answer.reference)
     }
-    var binds: [Double] = []
+    var steps: [String: [Double]] = [:]
     for reference in references.suffix(20) {
-      let bind = try await house.trace(reference).steps.first { $0.hasPrefix("Bind: ") }
-      if let match = bind?.firstMatch(of: /\(([0-9.]+) ms\)$/), let value = Double(match.output.1) { binds.append(value) }
+      for step in try await house.trace(reference).steps {
+        guard let match = step.firstMatch(of: /^(Agent|Search|Bind): .*\(([0-9.]+) ms\)$/), let value = Double(match.output.2) else { continue }
+        steps[String(match.output.1), default: []].append(value)
+      }
     }
-    let median = whole.sorted()[100]
-    let bind = binds.sorted()[binds.count / 2]
+    func median(_ values: [Double]?) -> Double { values.map { $0.isEmpty ? 0 : $0.sorted()[$0.count / 2] } ?? 0 }
+    func rounded(_ value: Double) -> Double { (value * 10).rounded() / 10 }
+    let (all, agent, search, bind) = (median(whole), median(steps["Agent"]), median(steps["Search"]), median(steps["Bind"]))
     print(
-      "added latency over the bind (this build): median \(median - bind) ms = \(median) ms in all - \(bind) ms for the bind; p95 in all \(whole.sorted()[190]) ms"
+      "a sign-in over its bind: \(rounded(all - bind)) ms = \(rounded(all)) ms in all - \(bind) ms for the bind. Of it: search \(search) ms, "
+        + "link and agent \(rounded(agent - search - bind)) ms, gateway, store and client \(rounded(all - agent)) ms (medians; p95 in all \(rounded(whole.sorted()[190])) ms)"
     )
   }
 }
