@@ -5,7 +5,7 @@ import Synchronization
 /// The servers of one domain (or the global catalog), with kept connections to each: searches bound as the service account, and binds.
 ///
 /// A question that was not put to a server's judgement goes on to the next server. A bind that may have been is never repeated: AD might
-/// count one wrong password twice (protocols.md 3.3).
+/// count one wrong password twice.
 final class DirectoryPartition: Sendable {
   private struct Pools: Sendable {
     var searches: ConnectionPool

@@ -69,7 +69,7 @@ package struct DirectorySettings: Sendable {
   }
 }
 
-/// One domain: where its people are, and who answers for it.
+/// One domain, or one of several search bases in it: where people are, and who answers for them.
 package struct DirectoryDomain: Sendable, Equatable {
   /// The DNS name, lower case: `corp.contoso.com`.
   package var dnsName: String
@@ -86,6 +86,9 @@ package struct DirectoryDomain: Sendable, Equatable {
     self.searchBase = searchBase ?? DirectoryDomain.distinguishedName(ofDNSName: dnsName)
     self.servers = servers
   }
+
+  /// The distinguished name of the domain itself, above all of its search bases.
+  var distinguishedName: String { DirectoryDomain.distinguishedName(ofDNSName: dnsName) }
 
   package static func distinguishedName(ofDNSName name: String) -> String {
     name.utf8.split(separator: UInt8(ascii: ".")).map { "DC=" + String(decoding: $0, as: UTF8.self) }.joined(separator: ",")

@@ -24,7 +24,7 @@ actor LDAPConnection {
     case kerberos
   }
 
-  /// Larger than any person's entry; a hostile server gets no more memory than this (threats.md B3.8).
+  /// Larger than any person's entry; a hostile server gets no more memory than this.
   static let maximumMessageBytes = 4 << 20
   /// Text that libldap hands to GnuTLS as a priority string: no TLS below 1.2.
   private static let tlsPriorities = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
@@ -115,7 +115,7 @@ actor LDAPConnection {
 
   /// A simple bind. Whatever is thrown, the try may have counted: nobody may repeat it elsewhere.
   ///
-  /// This is the innermost of the three places where an empty password is refused (threats.md B3.1): it would be an anonymous bind, and succeed.
+  /// This is the innermost of the three places where an empty password is refused: it would be an anonymous bind, and succeed.
   func bind(_ name: String, password: Secret, timeout: Duration) throws(LDAPFault) -> LDAPResult {
     guard let handle, case .tls = protection else { throw .protocolViolation("a simple bind needs TLS") }
     guard !name.isEmpty, !name.utf8.contains(0) else { throw .protocolViolation("a bind needs a name") }

@@ -15,7 +15,7 @@ indirect enum LDAPFilter: Sendable, Equatable {
 
   /// The text that libldap takes (RFC 4515).
   ///
-  /// Escaping is by bytes: a loop over Characters lets `*` + U+0301 through (threats.md 0.2). All but letters and digits is escaped,
+  /// Escaping is by bytes: a loop over Characters lets `*` + U+0301 through. All but letters and digits is escaped,
   /// so that nothing depends on which bytes a parser thinks special.
   var text: String {
     switch self {

@@ -18,7 +18,7 @@ final class LDAPHandle {
     pointer = created
     try set(LDAP_OPT_PROTOCOL_VERSION, to: Int32(LDAP_VERSION3))
     try set(LDAP_OPT_DEREF, to: Int32(LDAP_DEREF_NEVER))
-    // RFC 4511 §4.1.10: a referral names a host; following it would carry the password there (threats.md B3.5).
+    // RFC 4511 §4.1.10: a referral names a host; following it would carry the password there.
     guard cldap_set_referrals_off(pointer) == LDAP_OPT_SUCCESS, cldap_set_restart_on(pointer) == LDAP_OPT_SUCCESS,
       cldap_limit_incoming(pointer, ber_len_t(LDAPConnection.maximumMessageBytes)) == 0
     else { throw .protocolViolation("libldap does not take its options") }

@@ -49,7 +49,13 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
     self.settings = settings
     self.logOn = logOn
     standing = alarms
-    domains = settings.domains.map { ($0, partition($0.servers, isGlobalCatalog: false)) }
+    // Several search bases of one domain share its servers' connections.
+    var made: [(domain: DirectoryDomain, partition: DirectoryPartition)] = []
+    for domain in settings.domains {
+      let known = made.first { $0.domain.servers == domain.servers }?.partition
+      made.append((domain, known ?? partition(domain.servers, isGlobalCatalog: false)))
+    }
+    domains = made
     globalCatalog = settings.globalCatalog.map { partition($0, isGlobalCatalog: true) }
   }
 
@@ -79,7 +85,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
   }
 
   package func validate(_ credential: Credential, wanting request: AttributeRequest, deadline: Deadline) async -> Judgement {
-    // The gateway and the agent refused this already (threats.md B3.1); the door does not rely on it.
+    // The gateway and the agent refused this already; the door does not rely on it.
     guard !credential.password.secret.isEmpty, !credential.password.secret.contains(where: { $0 == 0 }) else {
       return Judgement(.refused(Refusal(.malformedPassword)))
     }
@@ -134,7 +140,11 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
       }
     } else {
       for (index, (domain, partition)) in domains.enumerated() {
-        for entry in try await search(partition, base: domain.searchBase) { candidates.append((entry, index)) }
+        for entry in try await search(partition, base: domain.searchBase) {
+          // Search bases may overlap; the same entry twice is not two people.
+          let isKnown = candidates.contains { $0.entry.distinguishedName.utf8.elementsEqual(entry.distinguishedName.utf8) }
+          if !isKnown { candidates.append((entry, index)) }
+        }
       }
     }
     guard isComplete else { return .nobody(Refusal(.ambiguousName)) }

@@ -1,6 +1,6 @@
 import Identity
 
-/// The one table from what a directory answers to a bind to what that means (protocols.md 3.3; RFC 4511 Appendix A).
+/// The one table from what a directory answers to a bind to what that means (RFC 4511 Appendix A).
 ///
 /// It is closed: what is not listed is `.unknown(.directoryError)`, never a yes and never a wrong password.
 enum BindMeaning: Sendable, Equatable {

@@ -3,12 +3,12 @@ import Identity
 
 /// What a typed name could mean, as assertions about attributes; and which of the found entries it means.
 ///
-/// The user's text goes into assertion values only. What is bound is the name of the entry that was found (threats.md B3.4).
+/// The user's text goes into assertion values only. What is bound is the name of the entry that was found.
 struct LoginName: Sendable, Equatable {
   struct Assertion: Sendable, Equatable {
     var attribute: String
     var value: String
-    /// The search base within which it holds; nil: anywhere.
+    /// The domain within which it holds, as a distinguished name; nil: anywhere.
     var within: String?
   }
 
@@ -29,7 +29,7 @@ struct LoginName: Sendable, Equatable {
       let domain = typed.domainPrefix.flatMap { prefix in domains.first { $0.netbiosName == prefix || $0.dnsName == prefix } }
       let account = String(text[text.utf8.index(after: slash)...])
       let value = domain == nil || account.isEmpty ? text : account
-      assertions = [Assertion(attribute: "sAMAccountName", value: value, within: domain?.searchBase)]
+      assertions = [Assertion(attribute: "sAMAccountName", value: value, within: domain?.distinguishedName)]
       return
     }
     assertions = attributes.map { attribute in
@@ -37,7 +37,7 @@ struct LoginName: Sendable, Equatable {
       if asciiLowercased(attribute) == "samaccountname", let suffix = typed.suffix, let domain = domains.first(where: { $0.dnsName == suffix }),
         let at = text.utf8.lastIndex(of: UInt8(ascii: "@")), at > text.startIndex
       {
-        return Assertion(attribute: attribute, value: String(text[..<at]), within: domain.searchBase)
+        return Assertion(attribute: attribute, value: String(text[..<at]), within: domain.distinguishedName)
       }
       return Assertion(attribute: attribute, value: text, within: nil)
     }

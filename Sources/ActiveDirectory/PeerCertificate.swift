@@ -6,7 +6,7 @@ import X509
 /// Checks of a server's certificate that Debian's libldap leaves undone.
 ///
 /// libldap is built on GnuTLS there: it verifies the chain, but falls back to the common name where the subject alternative name does not
-/// match, and does not look at the extended key usage (threats.md B3.7).
+/// match, and does not look at the extended key usage.
 enum PeerCertificate {
   /// Throws `LDAPFault.tls` unless the certificate bears `host` as a subject alternative name and may be used by a server.
   static func verify(der: [UInt8], host: String) throws(LDAPFault) {

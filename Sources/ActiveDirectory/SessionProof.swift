@@ -1,6 +1,6 @@
 import Identity
 
-/// A success is believed only when the session can show whose it is (threats.md B3.2).
+/// A success is believed only when the session can show whose it is.
 ///
 /// A server, a proxy or a fault that answers "success" to every bind would make every password right, and an anonymous session looks like
 /// any other. So after every successful bind the same connection is asked:

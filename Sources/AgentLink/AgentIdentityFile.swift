@@ -36,7 +36,11 @@ package struct AgentIdentityFile: Sendable {
     var status = stat()
     guard lstat(path, &status) == 0 else { throw Problem(description: "\(path) cannot be looked at: \(String(cString: strerror(errno))).") }
     guard status.st_mode & S_IFMT == S_IFREG, status.st_mode & 0o077 == 0 else {
-      throw Problem(description: "\(path) holds the agent's private keys and must be a plain file that only its owner can read. Run `chmod 600 \(path)`, and if others could read it, enrol the agent anew.")
+      throw Problem(
+        description:
+          "\(path) holds the agent's private keys and must be a plain file that only its owner can read. Run `chmod 600 \(path)`, and if others "
+          + "could read it, enrol the agent anew."
+      )
     }
     do {
       let stored = try JSONDecoder().decode(Stored.self, from: try Data(contentsOf: URL(fileURLWithPath: path)))
@@ -47,7 +51,8 @@ package struct AgentIdentityFile: Sendable {
         notAfter: stored.notAfter, renewed: stored.renewed, roots: stored.roots.map { Array($0) },
         gatewayKey: try Curve25519.KeyAgreement.PublicKey(rawRepresentation: stored.gatewayKey), nodes: stored.nodes)
     } catch {
-      throw Problem(description: "\(path) is damaged (\(type(of: error))). Remove it and enrol the agent anew with a token from `gatehouse agents token`.")
+      throw Problem(
+        description: "\(path) is damaged (\(type(of: error))). Remove it and enrol the agent anew with a token from `gatehouse agents token`.")
     }
   }
 
@@ -61,7 +66,8 @@ package struct AgentIdentityFile: Sendable {
     do { data = try JSONEncoder().encode(stored) } catch { throw Problem(description: "The agent's identity cannot be written as JSON.") }
     let folder = (path as NSString).deletingLastPathComponent
     func failure(_ what: String) -> Problem {
-      Problem(description: "\(what) failed: \(String(cString: strerror(errno))). Check that \(folder) exists, has space, and belongs to the agent's user.")
+      Problem(
+        description: "\(what) failed: \(String(cString: strerror(errno))). Check that \(folder) exists, has space, and belongs to the agent's user.")
     }
     let temporary = path + ".new"
     unlink(temporary)

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A point in time: milliseconds since 1970-01-01T00:00:00Z, in store and wire alike (design.md 2).
+/// A point in time: milliseconds since 1970-01-01T00:00:00Z, in store and wire alike (docs/architecture.md).
 package struct Instant: Hashable, Comparable, Sendable, Codable, CustomStringConvertible {
   /// Milliseconds since 1970 UTC; negative before it.
   package var milliseconds: Int64

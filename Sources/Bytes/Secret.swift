@@ -3,7 +3,7 @@ import Foundation
 /// Bytes that must not be printed, compared in variable time or outlive their use.
 ///
 /// The storage is wiped when the last copy of the value is released. `description`, `debugDescription` and
-/// the mirror all say `<redacted>`; there is no `Codable` and no `Equatable` on purpose (design.md law 9).
+/// the mirror all say `<redacted>`; there is no `Codable` and no `Equatable` on purpose (docs/architecture.md, law 9).
 package struct Secret: Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
   private let storage: Storage
 

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Decoding of foreign bytes that refuses instead of repairing (threats.md 0.2).
+/// Decoding of foreign bytes that refuses instead of repairing.
 package enum StrictText {
   /// The text of `bytes` if they are valid UTF-8, else nil. Nothing is replaced or normalised.
   package static func utf8(_ bytes: some Collection<UInt8>) -> String? {

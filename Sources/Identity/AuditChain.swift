@@ -74,7 +74,7 @@ extension AuditEvent {
   /// Reads what `canonical` wrote; nil for any other text, also where it is JSON for the same event written in another way.
   package init?(canonical text: some Collection<UInt8>) {
     let bytes = Array(text)
-    // An event nests three deep; anything deeper is not ours, and a recursive decoder shall not see it (threats.md B7.7).
+    // An event nests three deep; anything deeper is not ours, and a recursive decoder shall not see it.
     guard bytes.count <= AuditEvent.maximumBytes, jsonDepth(bytes) <= 3 else { return nil }
     guard let event = try? JSONDecoder().decode(AuditEvent.self, from: Data(bytes)), event.canonical == bytes else { return nil }
     self = event

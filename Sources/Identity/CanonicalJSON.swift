@@ -2,7 +2,7 @@
 ///
 /// Keys come in the order in which the caller writes them, there is no white space, numbers are written as Swift writes them (shortest text
 /// that reads back equal). Every scalar that ends a line, moves a terminal's cursor or turns the direction of text is escaped as `\uXXXX`, so
-/// that a name with `\r\n` or an ANSI sequence stays on its line (threats.md B7.12). Escaping looks at scalars, never at Characters.
+/// that a name with `\r\n` or an ANSI sequence stays on its line. Escaping looks at scalars, never at Characters.
 struct CanonicalJSON {
   private(set) var bytes: [UInt8] = []
   /// Whether the next member or element needs a comma before it.

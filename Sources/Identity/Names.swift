@@ -3,7 +3,7 @@ import Foundation
 
 /// A user name as a person typed it: 1…320 bytes of UTF-8 without control characters. Compared byte by byte.
 ///
-/// It identifies nobody by itself; the directory's object does (design.md 2).
+/// It identifies nobody by itself; the directory's object does (docs/architecture.md).
 package struct UserName: Hashable, Sendable, CustomStringConvertible {
   package static let maximumBytes = 320
 
@@ -60,7 +60,7 @@ package struct UserName: Hashable, Sendable, CustomStringConvertible {
   package var countingKey: String {
     var key = text
     // Composing can bring spaces to the edge and make letters that have another case, and the other way round; so it is repeated until
-    // nothing changes, which takes two or three rounds (threats.md B4.3: a key that is not its own key has broken others).
+    // nothing changes, which takes two or three rounds (a key that is not its own key has broken others).
     for _ in 0..<8 {
       let next = key.precomposedStringWithCompatibilityMapping.uppercased().lowercased().precomposedStringWithCompatibilityMapping
         .trimmingCharacters(in: .whitespacesAndNewlines)

@@ -1,6 +1,6 @@
 import Metrics
 
-/// The name of every metric, in one place (design.md law 13). Label values are from closed sets, never names, addresses or error texts.
+/// The name of every metric, in one place (docs/architecture.md, law 13). Label values are from closed sets, never names, addresses or error texts.
 package enum Telemetry: String, Sendable, CaseIterable {
   /// Sign-ins by `verdict` (accepted, refused, unknown) and `reason` (a `RefusalReason` or `UnknownCause`, `none` for accepted).
   case signIns = "gatehouse_sign_ins_total"

@@ -1,6 +1,6 @@
 import Bytes
 
-/// The answer to "is this who they say?". A refusal is an answer; `unknown` means that nobody could find out (design.md 5, laws 1 and 2).
+/// The answer to "is this who they say?". A refusal is an answer; `unknown` means that nobody could find out (docs/architecture.md, laws 1 and 2).
 package enum Verdict: Sendable, Equatable {
   case accepted(AcceptedPerson)
   case refused(Refusal)
@@ -62,7 +62,7 @@ package enum RefusalReason: String, Sendable, CaseIterable, Codable {
   case malformedUserName, malformedPassword
   case realmUnknown, realmNotAllowed
 
-  /// Whether the directory says this only after the right password (protocols.md 3.3): it must not count as a wrong try.
+  /// Whether the directory says this only after the right password: it must not count as a wrong try.
   package var provesPassword: Bool {
     switch self {
     case .accountDisabled, .accountExpired, .passwordExpired, .mustChangePassword, .signInHours, .workstation, .signInType, .accountRestriction:
@@ -92,7 +92,7 @@ package enum OuterCode: String, Sendable, CaseIterable, Codable {
   case accountRestricted = "account_restricted"
   case temporarilyLocked = "temporarily_locked"
 
-  /// The code that an Entra front-end knows for it (protocols.md 3.2), without the `AADSTS` prefix.
+  /// The code that an Entra front-end knows for it, without the `AADSTS` prefix.
   package var aadsts: Int {
     switch self {
     case .invalidCredentials: 50126

@@ -7,7 +7,7 @@ import Identity
 /// Encrypts with AES-256-GCM under a master key that lies in a file of the gateway's user.
 ///
 /// The file holds 32 random bytes and nothing else; it is made at the first start. Whoever has the store without this file has no secret of
-/// the gateway, so back the two up apart from each other (threats.md B10).
+/// the gateway, so back the two up apart from each other.
 ///
 /// A ciphertext is `version (1) ‖ key id (8) ‖ nonce (12) ‖ encrypted bytes ‖ tag (16)`. The key id is the beginning of a digest of the key: it
 /// tells at once that a ciphertext belongs to another key, and lets a later version hold several keys while one replaces the other.

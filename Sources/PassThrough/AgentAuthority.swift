@@ -179,7 +179,7 @@ package final class AgentAuthority: Sendable {
   package func issueServerCertificate(names: [String], now: Instant) throws -> (der: [UInt8], key: P256.Signing.PrivateKey) {
     let key = P256.Signing.PrivateKey()
     let general: [GeneralName] = names.map { name in
-      addressBytes(name).map { .ipAddress(.init(contentBytes: ArraySlice($0))) } ?? .dnsName(name)
+      IPAddress(name).map { .ipAddress(.init(contentBytes: ArraySlice($0.bytes))) } ?? .dnsName(name)
     }
     let der = try sign(
       subject: "gatehouse", publicKey: Certificate.PublicKey(key.publicKey), life: AgentAuthority.agentCertificateLife, now: now,
@@ -255,13 +255,4 @@ package final class AgentAuthority: Sendable {
       return (try protector.reveal(document.ciphertext, context: name), document.version)
     }
   }
-}
-
-/// The 4 or 16 bytes of an IP address literal; nil for anything else.
-func addressBytes(_ text: String) -> [UInt8]? {
-  var four = in_addr()
-  if inet_pton(AF_INET, text, &four) == 1 { return withUnsafeBytes(of: four) { Array($0) } }
-  var six = in6_addr()
-  if inet_pton(AF_INET6, text, &six) == 1 { return withUnsafeBytes(of: six) { Array($0) } }
-  return nil
 }

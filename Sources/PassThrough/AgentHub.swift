@@ -26,6 +26,9 @@ package final class AgentHub: Sendable {
     var askers: [Identifier: CheckedContinuation<Outcome, Never>] = [:]
     var polls: [Int: CheckedContinuation<[Question], Never>] = [:]
     var lanes: [LaneKey: Lane] = [:]
+    /// Whose signature a verdict must bear: of the certificate with which the question was fetched. An agent that renews in between delivers the
+    /// verdict over a connection of its new certificate.
+    var signers: [Identifier: P256.Signing.PublicKey] = [:]
     var nextPoll = 0
     var lastSeen: [Identifier: Instant] = [:]
   }
@@ -92,13 +95,17 @@ package final class AgentHub: Sendable {
       let now = now
       perform { shell in
         shell.polls[id] = continuation
-        return shell.machine.poll(id, agent: agent.id, realms: agent.realms, now: now)
+        return shell.machine.poll(id, agent: agent.id, realms: agent.realms, instance: request.instance, now: now)
       }
       // Calls back at once where the connection has closed already.
       connection.onClose { [self] in pollGone(id, agent: agent.id) }
     }
     connection.onClose(nil)
     guard !questions.isEmpty else { return WorkResponse() }
+    shell.withLock { shell in
+      // Only while somebody waits for it: what is over is not cleaned up again.
+      for question in questions where shell.askers[question.id] != nil { shell.signers[question.id] = certificate.signingKey }
+    }
     if connection.isOpen, let frames = try? lane.seal(questions) {
       return WorkResponse(encapsulatedKey: Data(lane.encapsulatedKey).base64EncodedString(), questions: frames)
     }
@@ -111,14 +118,15 @@ package final class AgentHub: Sendable {
     for stage in request.stages { shell.withLock { $0.machine.stage(stage, agent: agent.id) } }
     var unusable = 0
     for frame in request.verdicts {
-      guard let question = shell.withLock({ $0.machine.expected(frame.question, from: agent.id) }) else {
+      let (asked, signer) = shell.withLock { ($0.machine.expected(frame.question, from: agent.id), $0.signers[frame.question]) }
+      guard let question = asked else {
         unusable += 1
         continue
       }
       // The realms of the registration decide, not those of the moment at which the question was handed out.
       let judgement =
         agent.realms.contains(question.realm)
-        ? frame.verified(digest: question.digest, realm: question.realm, key: certificate.signingKey) : nil
+        ? frame.verified(digest: question.digest, realm: question.realm, key: signer ?? certificate.signingKey) : nil
       let now = now
       perform { shell in
         if let judgement { return shell.machine.answered(frame.question, by: agent.id, judgement, now: now) }
@@ -224,6 +232,7 @@ package final class AgentHub: Sendable {
       for action in change(&shell) {
         switch action {
         case .finish(let id, let judgement, let agent):
+          shell.signers[id] = nil
           if let asker = shell.askers.removeValue(forKey: id) { result.append(.asker(asker, Outcome(judgement: judgement, agent: agent))) }
         case .release(let id):
           if let poll = shell.polls.removeValue(forKey: id) { result.append(.poll(poll, [])) }
@@ -253,7 +262,9 @@ extension AgentHub: AlarmSource {
         result.append(
           Alarm(
             .agentGone, subject: agent.name, message: "Agent \(agent.name) is not connected; last seen \(since).",
-            remedy: "Look at `systemctl status gatehouse-agent` and its log on the agent's host; if the host is gone, `gatehouse agents revoke \(agent.name)`.",
+            remedy:
+              "Look at `systemctl status gatehouse-agent` and its log on the agent's host; if the host is gone, `gatehouse agents revoke "
+              + "\(agent.name)`.",
             since: since))
         continue
       }

@@ -21,7 +21,7 @@ package struct HubState: Sendable {
   package static let pollLife: HubTime = 20_000
   /// The most questions one poll carries.
   package static let batchLimit = 64
-  /// A question reaches at most two agents (design.md 2): the second could cost the user a second bad-password count.
+  /// A question reaches at most two agents (docs/architecture.md): the second could cost the user a second bad-password count.
   package static let mostAgentsAsked = 2
   /// Less than this left of the deadline: another agent is not worth asking.
   package static let leastTimeForRetry: HubTime = 250
@@ -37,6 +37,8 @@ package struct HubState: Sendable {
 
   struct Poll {
     var id: Int
+    /// The process of the agent that polls; nil where the agent is too old to tell.
+    var instance: Identifier?
     var until: HubTime
   }
 
@@ -47,6 +49,8 @@ package struct HubState: Sendable {
     /// Since when it has no poll waiting; nil while it has one.
     var withoutPollSince: HubTime?
     var polls: [Poll] = []
+    /// The process that polled last.
+    var instance: Identifier?
     var queue: [Identifier] = []
     package var inFlight = 0
     /// Exponentially weighted mean of its answer times, milliseconds; starts optimistic so that a new agent gets work.
@@ -65,6 +69,8 @@ package struct HubState: Sendable {
     /// Where it is now; nil while nobody has it.
     var agent: Identifier?
     var delivered: HubTime?
+    /// The process that it was delivered to.
+    var instance: Identifier?
     var stage: StageReport.Stage?
     var notes: [TraceNote] = []
   }
@@ -96,16 +102,31 @@ package struct HubState: Sendable {
   }
 
   /// A poll begins to wait. Questions that are queued for the agent answer it at once.
-  package mutating func poll(_ id: Int, agent: Identifier, realms: [RealmName], now: HubTime) -> [Action] {
+  package mutating func poll(
+    _ id: Int, agent: Identifier, realms: [RealmName], instance: Identifier? = nil, now: HubTime
+  ) -> [Action] {
+    let lost = lose(agent, before: instance, now: now)
     var session = sessions[agent] ?? Session(realms: Set(realms), lastBeat: now, withoutPollSince: nil)
     session.lastBeat = now
-    session.polls.append(Poll(id: id, until: now + HubState.pollLife))
+    session.instance = instance
+    session.polls.append(Poll(id: id, instance: instance, until: now + HubState.pollLife))
     session.withoutPollSince = nil
     sessions[agent] = session
-    let actions = deliver(to: agent, now: now)
-    guard closed, actions.isEmpty else { return actions }
+    let delivered = deliver(to: agent, now: now)
+    guard closed, delivered.isEmpty else { return lost + delivered }
     sessions[agent]?.polls.removeAll { $0.id == id }
-    return [.release(poll: id)]
+    return lost + [.release(poll: id)]
+  }
+
+  /// Another process of the agent polls than before, and the one before has no connection any more: what that one had been handed will not be
+  /// answered, however well the agent is now. (Two that poll side by side are one identity on two hosts: both are left alone.)
+  private mutating func lose(_ agent: Identifier, before instance: Identifier?, now: HubTime) -> [Action] {
+    guard let session = sessions[agent], let former = session.instance, former != instance,
+      !session.polls.contains(where: { $0.instance == former })
+    else { return [] }
+    let orphans = pending.filter { $0.value.agent == agent && $0.value.delivered != nil && $0.value.instance == former }.map(\.key)
+    sessions[agent]?.inFlight -= orphans.count
+    return askElsewhere(orphans, after: agent, now: now)
   }
 
   /// No more questions are handed out: every poll is answered empty, now and from now on. What is under way is still awaited.
@@ -146,10 +167,14 @@ package struct HubState: Sendable {
   /// The agent is gone or must not answer any more (revoked): what it has is asked elsewhere, its polls are released.
   package mutating func drop(agent: Identifier, now: HubTime) -> [Action] {
     guard let session = sessions.removeValue(forKey: agent) else { return [] }
-    var actions: [Action] = session.polls.map { .release(poll: $0.id) }
+    return session.polls.map { .release(poll: $0.id) }
+      + askElsewhere(pending.filter { $0.value.agent == agent }.map(\.key), after: agent, now: now)
+  }
+
+  private mutating func askElsewhere(_ orphans: [Identifier], after agent: Identifier, now: HubTime) -> [Action] {
+    var actions: [Action] = []
     // Sorted, so that the outcome does not depend on hashing.
-    let orphans = pending.filter { $0.value.agent == agent }.map(\.key).sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
-    for id in orphans {
+    for id in orphans.sorted(by: { $0.bytes.lexicographicallyPrecedes($1.bytes) }) {
       guard var waiting = pending[id] else { continue }
       waiting.agent = nil
       waiting.notes.append(TraceNote(.agent, "agent \(agent) was lost\(waiting.delivered == nil ? " before it had the question" : "")"))
@@ -280,6 +305,7 @@ package struct HubState: Sendable {
     var questions: [Question] = []
     for id in batch {
       pending[id]?.delivered = now
+      pending[id]?.instance = poll.instance
       if let question = pending[id]?.question { questions.append(question) }
     }
     return [.deliver(poll: poll.id, questions)]

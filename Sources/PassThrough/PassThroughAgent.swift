@@ -42,6 +42,8 @@ package struct PassThroughAgent: Service {
   private let told: @Sendable (HeartbeatAnswer) -> Void
   private let logger: Logger
   private let outbox = VerdictOutbox()
+  private let instance = Identifier()
+  private let contact = Contact()
 
   /// How long answers that cannot be delivered are kept; no deadline is longer.
   static let answerLife: Duration = .seconds(30)
@@ -87,7 +89,7 @@ package struct PassThroughAgent: Service {
         var openedWith: String?
         do {
           while !stopping, connection.identity.generation == generation {
-            let response = try await cancelWhenGracefulShutdown { try await connection.work(WorkRequest(lane: id)) }
+            let response = try await cancelWhenGracefulShutdown { try await connection.work(WorkRequest(lane: id, instance: instance)) }
             backoff.reset()
             guard !response.questions.isEmpty else { continue }
             // A gateway that was restarted behind the same connection (a proxy's) seals anew: its key tells.
@@ -108,10 +110,18 @@ package struct PassThroughAgent: Service {
         } catch {
           guard !stopping else { break }
           logger.warning("poll failed; trying again", metadata: ["error": "\(error)"])
-          let wait = backoff.next()
-          try? await cancelWhenGracefulShutdown { try await Task.sleep(for: wait) }
+          await pause(backoff.next())
         }
       }
+    }
+  }
+
+  /// Waits, but not when the gateway answers again: the patience that grew while it was away must not go on when it is back.
+  private func pause(_ wait: Duration) async {
+    let end = ContinuousClock.now.advanced(by: wait)
+    let returns = contact.returns
+    while !stopping, ContinuousClock.now < end, contact.returns == returns {
+      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: min(.milliseconds(100), ContinuousClock.now.duration(to: end))) }
     }
   }
 
@@ -175,7 +185,9 @@ package struct PassThroughAgent: Service {
     while !Task.isCancelled {
       do {
         try await beat(draining: Task.isShuttingDownGracefully)
+        contact.made()
       } catch {
+        contact.lost()
         logger.warning("heartbeat failed", metadata: ["error": "\(error)"])
       }
       try? await Task.sleep(for: .seconds(2))
@@ -202,6 +214,28 @@ struct Backoff {
     failures = min(failures + 1, 8)
     let base = min(10_000.0, 50.0 * Double(1 << failures))
     return .milliseconds(Int64(base * Double.random(in: 0.5...1)))
+  }
+}
+
+/// Whether the gateway answers, as the heartbeats find.
+private final class Contact: Sendable {
+  private struct State {
+    var isLost = false
+    var returns = 0
+  }
+
+  private let state = Mutex(State())
+
+  /// How often the gateway has come back.
+  var returns: Int { state.withLock { $0.returns } }
+
+  func lost() { state.withLock { $0.isLost = true } }
+
+  func made() {
+    state.withLock { state in
+      if state.isLost { state.returns += 1 }
+      state.isLost = false
+    }
   }
 }
 

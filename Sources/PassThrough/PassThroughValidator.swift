@@ -19,7 +19,9 @@ package struct PassThroughValidator: PasswordValidator {
     let took = began.duration(to: .now)
     var judgement = outcome.judgement
     judgement.trace.insert(
-      TraceNote(.agent, "agent \(name), question \(question.id)", milliseconds: Double(took.components.attoseconds) / 1e15 + Double(took.components.seconds) * 1000),
+      TraceNote(
+        .agent, "agent \(name), question \(question.id)",
+        milliseconds: Double(took.components.attoseconds) / 1e15 + Double(took.components.seconds) * 1000),
       at: 0)
     return judgement
   }

@@ -2,12 +2,18 @@ import Bytes
 import Foundation
 import Identity
 
-// The messages of the agent link, JSON over HTTP (design.md 2). Times are Int64 milliseconds, bytes are base64, identifiers are text.
+// The messages of the agent link, JSON over HTTP (docs/architecture.md). Times are Int64 milliseconds, bytes are base64, identifiers are text.
 
 /// `POST /agent/v1/work`: "give me questions". Answered at once when there are any, else held until the poll's time is over.
 package struct WorkRequest: Sendable, Codable {
   package var lane: LaneID
-  package init(lane: LaneID) { self.lane = lane }
+  /// Drawn by chance when the agent's process starts: by it the gateway sees that the process before is gone, with all that it was asked.
+  package var instance: Identifier?
+
+  package init(lane: LaneID, instance: Identifier? = nil) {
+    self.lane = lane
+    self.instance = instance
+  }
 }
 
 /// Questions for one lane, in the order in which they were sealed.

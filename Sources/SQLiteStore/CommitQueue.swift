@@ -35,7 +35,7 @@ final class CommitQueue: Sendable {
     /// Called after each transaction that was committed.
     var committed: @Sendable () -> Void = {}
     /// Called when the disk could not make durable what was written. It should end the process: what the page cache says after that is not
-    /// to be believed, the write-ahead log is (threats.md C14).
+    /// to be believed, the write-ahead log is.
     var lostTrust: @Sendable (String) -> Void
   }
 

@@ -7,7 +7,7 @@ import Synchronization
 ///
 /// While the disk has room, the file lies there, preallocated. When it becomes full, the file is given up: the store can go on for a while, tell
 /// so in the audit and by an alarm, and the operator can free space. When that is used up too, writes fail, and with them every sign-in
-/// (fail closed, threats.md C13). As soon as there is room again, the file is made anew and the alarm ends.
+/// (fail closed). As soon as there is room again, the file is made anew and the alarm ends.
 package final class DiskReserve: AlarmSource {
   private struct State: Sendable {
     var held = false

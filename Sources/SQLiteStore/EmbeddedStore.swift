@@ -22,7 +22,7 @@ package final class EmbeddedStore: Sendable {
   ///   - node: the name of this node, 1…128 bytes; never change it while its chain is held.
   ///   - reserve: what makes room when the disk is full; nil where none is wanted.
   ///   - lostTrust: called when an fsync failed. It must not return in production: the default writes the reason to standard error and ends
-  ///     the process with status 74, so that the supervisor starts it afresh and it recovers from the write-ahead log (threats.md C14).
+  ///     the process with status 74, so that the supervisor starts it afresh and it recovers from the write-ahead log.
   /// - Throws: `StoreFileError` with the remedy, or `StoreError.unavailable`.
   package init(
     path: String, node: String, reserve: DiskReserve? = nil, logger: Logger = Logger(label: "gatehouse.store"),
@@ -115,7 +115,7 @@ package final class EmbeddedStore: Sendable {
   private static func configuration() -> Configuration {
     var configuration = Configuration()
     configuration.label = "gatehouse.store"
-    configuration.busyMode = .timeout(2)  // threats.md C14: two seconds, then "unavailable"
+    configuration.busyMode = .timeout(2)  // two seconds, then "unavailable"
     configuration.maximumReaderCount = 4
     configuration.foreignKeysEnabled = true
     // A transaction that cannot even be rolled back on a failing disk must be an error at the next one, not GRDB's fatalError.

@@ -3,7 +3,7 @@ import Foundation
 import GRDB
 import Identity
 
-// Every statement of this door passes through here: the SQL is a StaticString, so no foreign text can become part of it (threats.md B7.9),
+// Every statement of this door passes through here: the SQL is a StaticString, so no foreign text can become part of it,
 // and it is prepared once per connection. All foreign text is bound as a blob of its UTF-8 bytes: SQLite's text ends at the first NUL when
 // bound through GRDB, and blobs compare byte by byte whatever the collation.
 

@@ -11,7 +11,7 @@ package struct StoreFileError: Error, Sendable, Equatable, CustomStringConvertib
 }
 
 /// The checks on the file before SQLite sees it: nobody but the gateway's user may read it, and nobody else may put another in its place
-/// (threats.md B10).
+///.
 enum StoreFile {
   /// Makes the file (mode 0600) where it does not exist, and refuses what others could read or exchange.
   static func prepare(_ path: String) throws {

@@ -1,5 +1,4 @@
 import Bytes
-import Foundation
 import Identity
 import Synchronization
 
@@ -23,7 +22,7 @@ package final class AddressThrottle: Sendable {
   package init(policy: Policy = Policy()) { self.policy = policy }
 
   /// Whether a guess from `address` may go ahead now. A front-end that names no client address is not throttled here (its rate holds it).
-  package func mayGuess(_ address: ClientAddress?, now: ContinuousClock.Instant) -> Bool {
+  package func mayGuess(_ address: IPAddress?, now: ContinuousClock.Instant) -> Bool {
     guard let key = address?.throttleKey else { return true }
     return buckets.withLock { buckets in
       guard var bucket = buckets[key] else { return true }
@@ -32,7 +31,7 @@ package final class AddressThrottle: Sendable {
     }
   }
 
-  package func guessFailed(from address: ClientAddress?, now: ContinuousClock.Instant) {
+  package func guessFailed(from address: IPAddress?, now: ContinuousClock.Instant) {
     guard let key = address?.throttleKey else { return }
     buckets.withLock { buckets in
       if buckets.count >= AddressThrottle.most {
@@ -47,38 +46,10 @@ package final class AddressThrottle: Sendable {
 }
 
 /// What addresses are counted under: all of IPv4, the first half of IPv6.
-struct AddressKey: Hashable, Sendable {
+private struct AddressKey: Hashable, Sendable {
   var bytes: [UInt8]
 }
 
-/// The address of the person who signs in, as the front-end told it: IPv4 or IPv6, in canonical bytes.
-package struct ClientAddress: Hashable, Sendable, CustomStringConvertible {
-  /// 4 or 16 bytes; IPv4-mapped IPv6 addresses become IPv4.
-  package let bytes: [UInt8]
-
-  /// Nil where `text` is no IP address literal (zone identifiers and ports included).
-  package init?(_ text: String) {
-    // For the C library a text ends at its first NUL: what stands behind it would be let through.
-    guard text.utf8.count <= 45, !text.utf8.contains(0) else { return nil }
-    var four = in_addr()
-    if inet_pton(AF_INET, text, &four) == 1 {
-      bytes = withUnsafeBytes(of: four) { Array($0) }
-      return
-    }
-    var six = in6_addr()
-    guard inet_pton(AF_INET6, text, &six) == 1 else { return nil }
-    let all = withUnsafeBytes(of: six) { Array($0) }
-    let mapped = all.prefix(10).allSatisfy { $0 == 0 } && all.dropFirst(10).prefix(2).allSatisfy { $0 == 0xff }
-    bytes = mapped ? Array(all.suffix(4)) : all
-  }
-
-  var throttleKey: AddressKey { AddressKey(bytes: bytes.count == 4 ? bytes : Array(bytes.prefix(8))) }
-
-  package var description: String {
-    var buffer = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
-    let family = bytes.count == 4 ? AF_INET : AF_INET6
-    let written = bytes.withUnsafeBytes { inet_ntop(family, $0.baseAddress, &buffer, socklen_t(buffer.count)) }
-    guard written != nil else { return "?" }
-    return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-  }
+extension IPAddress {
+  fileprivate var throttleKey: AddressKey { AddressKey(bytes: isIPv4 ? bytes : Array(bytes.prefix(8))) }
 }

@@ -92,7 +92,8 @@ extension RefusalReason {
     case .passwordExpired: "The password is older than the domain's password policy allows (AD sub-code 532). The password was right."
     case .mustChangePassword: "The user must change the password at the next sign-in: pwdLastSet is 0 (AD sub-code 773). The password was right."
     case .signInHours: "The account's logonHours do not allow a sign-in at this time (AD sub-code 530). The password was right."
-    case .workstation: "The account's userWorkstations (\"Log On To\") do not include the domain controller or the agent (AD sub-code 531). The password was right."
+    case .workstation:
+      "The account's userWorkstations (\"Log On To\") do not include the domain controller or the agent (AD sub-code 531). The password was right."
     case .signInType: "The account may not log on in this way (AD sub-code 534). The password was right."
     case .accountRestriction: "An account restriction, such as membership of Protected Users, forbids the sign-in (AD sub-code 52f)."
     case .directoryLocked: "The directory has locked the account after too many wrong passwords (AD sub-code 775). It says so for any password."
@@ -137,25 +138,70 @@ extension UnknownCause {
     switch self {
     case .noAgent: ("No agent of the realm is connected.", "Look at `gatehouse agents list` and at the agents' logs; start or enrol one.")
     case .agentLost:
-      ("The agent that had the question was lost, and no other could answer in time.", "Look at the agent's host and its log. Run at least two agents for each realm.")
+      (
+        "The agent that had the question was lost, and no other could answer in time.",
+        "Look at the agent's host and its log. Run at least two agents for each realm."
+      )
     case .agentAnswerInvalid:
-      ("The agent's answer was not signed by its key, or contradicted itself.", "Treat the agent as suspect: look at its host, and revoke it with `gatehouse agents revoke` if you cannot explain it.")
-    case .unsupportedByAgent: ("The agent does not know this kind of question, or does not serve the realm.", "Update the agent, and compare its configuration's realms with `gatehouse agents list`.")
-    case .overloaded: ("More questions were waiting than the gateway holds.", "Add agents or domain controllers; look for a flood of sign-ins in `gatehouse audit list`.")
+      (
+        "The agent's answer was not signed by its key, or contradicted itself.",
+        "Treat the agent as suspect: look at its host, and revoke it with `gatehouse agents revoke` if you cannot explain it."
+      )
+    case .unsupportedByAgent:
+      (
+        "The agent does not know this kind of question, or does not serve the realm.",
+        "Update the agent, and compare its configuration's realms with `gatehouse agents list`."
+      )
+    case .overloaded:
+      (
+        "More questions were waiting than the gateway holds.",
+        "Add agents or domain controllers; look for a flood of sign-ins in `gatehouse audit list`."
+      )
     case .deadlineExceeded:
-      ("No answer came within the deadline.", "Look at the step that took longest below: a slow domain controller, a full connection pool, or the network.")
-    case .noDirectoryServer: ("No domain controller could be found or all were set aside as failing.", "Check DNS (SRV records) or the servers in the agent's configuration, and the network from the agent's host.")
-    case .directoryUnreachable: ("The connection to the domain controller failed.", "Check that the agent's host reaches the domain controllers on port 636 (or 389).")
+      (
+        "No answer came within the deadline.",
+        "Look at the step that took longest below: a slow domain controller, a full connection pool, or the network."
+      )
+    case .noDirectoryServer:
+      (
+        "No domain controller could be found or all were set aside as failing.",
+        "Check DNS (SRV records) or the servers in the agent's configuration, and the network from the agent's host."
+      )
+    case .directoryUnreachable:
+      ("The connection to the domain controller failed.", "Check that the agent's host reaches the domain controllers on port 636 (or 389).")
     case .directoryBusy: ("The domain controller said that it is busy or unavailable.", "Look at the domain controller's load and event log.")
-    case .directoryError: ("The domain controller answered with an error that says nothing about the password.", "Look at the result code in the steps below and at the domain controller's event log.")
+    case .directoryError:
+      (
+        "The domain controller answered with an error that says nothing about the password.",
+        "Look at the result code in the steps below and at the domain controller's event log."
+      )
     case .directoryTLS:
-      ("The domain controller's certificate could not be verified, so no password was sent.", "Check the realm's caFile, and that the certificate names the server in its subject alternative name and has not expired.")
-    case .directoryChannelBinding: ("The domain controller demands channel binding or signing that this connection does not have.", "Use ldaps or startTLS for the realm (see the agent's configuration).")
-    case .directoryUnproven: ("The directory said yes, but did not prove that it had checked this user's password.", "Make sure that the server is the directory that you think it is, and that anonymous binds are off.")
+      (
+        "The domain controller's certificate could not be verified, so no password was sent.",
+        "Check the realm's caFile, and that the certificate names the server in its subject alternative name and has not expired."
+      )
+    case .directoryChannelBinding:
+      (
+        "The domain controller demands channel binding or signing that this connection does not have.",
+        "Use ldaps or startTLS for the realm (see the agent's configuration)."
+      )
+    case .directoryUnproven:
+      (
+        "The directory said yes, but did not prove that it had checked this user's password.",
+        "Make sure that the server is the directory that you think it is, and that anonymous binds are off."
+      )
     case .serviceCredentialRefused:
-      ("The directory refuses the agent's service account, so users cannot be looked up. Tries are paused so that the account is not locked.", "Put the account's current password into the passwordFile (or renew the keytab); the agent reads it at once.")
-    case .tooManyGroups: ("The user is in more groups than a logon token holds (AD sub-code 568).", "Take the user out of groups; see MaxTokenSize in Microsoft's documentation.")
-    case .sealingBroken: ("The sealed password did not open at the agent.", "It repairs itself with the next question; if it stays, enrol the agent anew.")
+      (
+        "The directory refuses the agent's service account, so users cannot be looked up. Tries are paused so that the account is not locked.",
+        "Put the account's current password into the passwordFile (or renew the keytab); the agent reads it at once."
+      )
+    case .tooManyGroups:
+      (
+        "The user is in more groups than a logon token holds (AD sub-code 568).",
+        "Take the user out of groups; see MaxTokenSize in Microsoft's documentation."
+      )
+    case .sealingBroken:
+      ("The sealed password did not open at the agent.", "It repairs itself with the next question; if it stays, enrol the agent anew.")
     case .storeUnavailable: ("The gateway's store could not be written, so no verdict may leave.", "Look at the gateway's log and its disk.")
     case .internalError: ("Something failed inside the gateway.", "Look at the gateway's log under this reference and report it.")
     }

@@ -4,7 +4,7 @@ import Identity
 /// The lockout state of people, kept by the store so that a restart forgets nothing and several gateways count together.
 ///
 /// A person is counted under the typed name (its `countingKey` in its realm) and, once a verdict has named it, under the directory object;
-/// names learned to mean an object share the object's count (design.md 2).
+/// names learned to mean an object share the object's count (docs/architecture.md).
 package protocol LockoutStore: Sendable {
   /// Loads the states that `name` leads to, asks `Lockout.admit`, and stores the reservation: one atomic step, so that a thousand parallel
   /// guesses get no extra try. A refusal stores nothing.

@@ -7,7 +7,7 @@ package struct SignInRequest: Sendable {
   /// As typed, not yet checked.
   package var userName: String
   package var password: Secret
-  package var address: ClientAddress?
+  package var address: IPAddress?
   /// The application that the person wants to reach, for the audit; at most 256 bytes.
   package var application: String?
   /// The caller's own number for the sign-in, for the audit; at most 128 bytes.
@@ -16,7 +16,7 @@ package struct SignInRequest: Sendable {
   package var deadline: Deadline
 
   package init(
-    userName: String, password: Secret, address: ClientAddress?, application: String?, correlation: String?, wanting: AttributeRequest,
+    userName: String, password: Secret, address: IPAddress?, application: String?, correlation: String?, wanting: AttributeRequest,
     deadline: Deadline
   ) {
     self.userName = userName
@@ -139,6 +139,7 @@ package struct SignInService: Sendable {
     let time = now()
     let event = event(judgement.verdict, request, frontEnd, reference, realm: realm, trace, time: time)
     do {
+      try await joinOwnName(of: judgement.verdict, typed: name, now: time)
       let standing = try await lockouts.settle(reservation, outcome: outcome, object: object, policy: policy, now: time, audit: [event])
       // A spelling that turned out to mean somebody who is locked or blocked: the lock answers, whatever the directory said.
       if let refusal = standing.refusal, outcome != .undecided {
@@ -160,6 +161,19 @@ package struct SignInService: Sendable {
       try await Task.sleep(for: pause)
       pause = min(pause * 2, .milliseconds(100))
     }
+  }
+
+  /// A person may be blocked, locked or counted under the name that the directory has for them, though nobody has signed in by it yet: then the
+  /// spelling that was typed must be no way around. To be called before the try is settled, so that what stands there answers it.
+  private func joinOwnName(of verdict: Verdict, typed: LockoutName, now: Instant) async throws {
+    guard case .accepted(let person) = verdict, let own = UserName(person.userPrincipalName) else { return }
+    let name = LockoutName(own, realm: typed.realm)
+    guard name != typed, let state = try await lockouts.state(of: name), state.blocked || state.lockedUntil != nil || state.failures > 0 else {
+      return
+    }
+    // Settling learns whom the name means, and moves what stands under it to them; nothing is counted by it.
+    _ = try await lockouts.settle(
+      LockoutReservation(id: Identifier(), name: name), outcome: .undecided, object: person.object.id, policy: policy, now: now, audit: [])
   }
 
   /// Records a verdict that no reservation belongs to.

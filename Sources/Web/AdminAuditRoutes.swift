@@ -10,7 +10,7 @@ struct AdminAuditRoutes: Sendable {
   func add(to router: Router<GatewayRequestContext>) {
     router.get("/admin/v1/trace/:reference") { _, context in
       _ = try services.adminRoles.actor(context, changing: false)
-      let text = try context.parameters.require("reference")
+      let text = try segment("reference", of: context)
       guard let reference = Reference(text) else {
         throw RequestFault.malformed("\"\(text.prefix(64))\" is no reference: it has 12 letters and digits, for instance 7G4K-9Q2M-XW3T.")
       }
@@ -42,7 +42,7 @@ struct AdminAuditRoutes: Sendable {
         AuditEvent(
           time: services.now(), kind: kind, actor: actor, subject: mark.chain, outcome: "done", details: ["through": "\(mark.through)"])
       }
-      switch try context.parameters.require("action") {
+      switch try segment("action", of: context) {
       case "exported":
         try await services.audit.markExported(chain: mark.chain, through: mark.through, event: event(.auditExported))
         return jsonResponse(Done(done: true, message: "Chain \(mark.chain) is exported through row \(mark.through)."))

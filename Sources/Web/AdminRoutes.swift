@@ -65,7 +65,7 @@ struct AdminRoutes: Sendable {
     }
     router.delete("/admin/v1/realms/:name") { _, context in
       let actor = try services.adminRoles.actor(context, changing: true)
-      let name = try realmName(try context.parameters.require("name"))
+      let name = try realmName(try segment("name", of: context))
       // A later realm of the same name would inherit what was granted for this one.
       let frontEnds = try await services.frontEnds.frontEnds().filter { $0.realms.contains(name) }.map(\.name)
       let agents = services.registry.agents.filter { $0.revoked == nil && $0.realms.contains(name) }.map(\.name)
@@ -107,7 +107,7 @@ struct AdminRoutes: Sendable {
     router.patch("/admin/v1/front-ends/:name") { request, context in
       let actor = try services.adminRoles.actor(context, changing: true)
       let change: FrontEndChange = try await decodeAdmin(request)
-      var frontEnd = try await find(try context.parameters.require("name"))
+      var frontEnd = try await find(try segment("name", of: context))
       try await apply(change, to: &frontEnd)
       try await services.frontEnds.update(frontEnd, audit: [event(.frontEndChanged, frontEnd, actor)])
       try await services.desk.refresh()
@@ -119,7 +119,7 @@ struct AdminRoutes: Sendable {
       guard (0...31 * 86_400).contains(rotation.overlapSeconds) else {
         throw RequestFault.malformed("The overlap must be between 0 seconds and 31 days.")
       }
-      var frontEnd = try await find(try context.parameters.require("name"))
+      var frontEnd = try await find(try segment("name", of: context))
       let now = services.now()
       let (text, key) = FrontEndDesk.makeKey(now: now)
       var before = frontEnd.keys.first
@@ -131,7 +131,7 @@ struct AdminRoutes: Sendable {
     }
     router.delete("/admin/v1/front-ends/:name") { _, context in
       let actor = try services.adminRoles.actor(context, changing: true)
-      let frontEnd = try await find(try context.parameters.require("name"))
+      let frontEnd = try await find(try segment("name", of: context))
       try await services.frontEnds.remove(frontEnd: frontEnd.id, audit: [event(.frontEndRevoked, frontEnd, actor)])
       try await services.desk.refresh()
       return jsonResponse(Done(done: true, message: "Front-end \(frontEnd.name) was revoked; its keys and certificates are refused from now on."))
@@ -172,7 +172,7 @@ struct AdminRoutes: Sendable {
     }
     router.delete("/admin/v1/agents/:name") { _, context in
       let actor = try services.adminRoles.actor(context, changing: true)
-      let name = try context.parameters.require("name")
+      let name = try segment("name", of: context)
       guard let agent = try await services.enrolment.revoke(name, actor: actor, now: services.now()) else {
         throw RequestFault.notFound("No agent that is not revoked has the name or id \(name.prefix(64)). See `gatehouse agents list`.")
       }
@@ -185,7 +185,7 @@ struct AdminRoutes: Sendable {
     }
     router.post("/admin/v1/authority/:step") { _, context in
       _ = try services.adminRoles.actor(context, changing: true)
-      switch try context.parameters.require("step") {
+      switch try segment("step", of: context) {
       case "prepare": try await services.authority.prepareNext(now: services.now())
       case "activate":
         guard try await services.authority.activatePrepared(now: services.now()) else {
@@ -265,6 +265,12 @@ func realmName(_ text: String) throws -> RealmName {
     throw RequestFault.malformed("\"\(text.prefix(64))\" is no realm name: use letters, digits, dots and dashes, at most 63.")
   }
   return name
+}
+
+/// A segment of the path as it was meant: the router leaves it percent-encoded. Throws where the route has no such parameter.
+func segment(_ name: String, of context: GatewayRequestContext) throws -> String {
+  let encoded = try context.parameters.require(name)
+  return encoded.removingPercentEncoding ?? encoded
 }
 
 /// The JSON body of an admin request. Throws `RequestFault`.

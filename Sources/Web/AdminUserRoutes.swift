@@ -13,7 +13,7 @@ struct AdminUserRoutes: Sendable {
       return jsonResponse(try await services.lockouts.locked(now: services.now(), limit: 1000).map(message))
     }
     router.post("/admin/v1/users/:action") { request, context in
-      let action = try context.parameters.require("action")
+      let action = try segment("action", of: context)
       let actor = try services.adminRoles.actor(context, changing: action != "show")
       let message: UserRequest = try await decodeAdmin(request)
       let (name, lockoutName) = try find(message)
@@ -28,11 +28,22 @@ struct AdminUserRoutes: Sendable {
         return jsonResponse(
           self.message(LockedPerson(realm: lockoutName.realm, key: lockoutName.key, object: nil, state: state)))
       case "unlock":
+        // Names are learned by signing in: one that nobody has used leads to nobody, and to say that they are unlocked would be wrong.
+        let known = try await services.lockouts.state(of: lockoutName) != nil
         try await services.lockouts.unlock(lockoutName, audit: [event(.userUnlocked)])
+        guard known else {
+          return jsonResponse(
+            Done(done: false, message: "Nothing is counted under \(name). `gatehouse users locked` tells who is locked, and by which name."))
+        }
         return jsonResponse(Done(done: true, message: "\(name) is no longer locked by Gatehouse. A lock of the directory's own is lifted there."))
       case "block":
         try await services.lockouts.setBlocked(true, lockoutName, now: now, audit: [event(.userBlocked)])
-        return jsonResponse(Done(done: true, message: "\(name) is blocked for every method, from now on."))
+        return jsonResponse(
+          Done(
+            done: true,
+            message:
+              "\(name) is blocked for every method, from now on, by every name that leads to them. Give their userPrincipalName: a name that nobody ever signed in by leads nowhere else."
+          ))
       case "unblock":
         try await services.lockouts.setBlocked(false, lockoutName, now: now, audit: [event(.userUnblocked)])
         return jsonResponse(Done(done: true, message: "\(name) is no longer blocked."))

@@ -102,7 +102,7 @@ func clientAddress(headers: HTTPFields, _ facts: ConnectionFacts, proxies: [Addr
   let entries = (name.map { headers[values: $0] } ?? []).flatMap { $0.utf8.split(separator: UInt8(ascii: ",")).map { Substring($0) } }
     .map { $0.trimmingCharacters(in: .whitespaces) }
   for entry in entries.reversed() {
-    guard AddressRange(entry) != nil, !entry.contains("/") else { return facts.address }
+    guard IPAddress(entry) != nil else { return facts.address }
     if !proxies.contains(where: { $0.contains(entry) }) { return entry }
   }
   return facts.address

@@ -8,13 +8,18 @@ import NIOTLS
 import SignIn
 import Synchronization
 
-/// Tells the facts which certificate the peer proved to own, as soon as the handshake is over and before any request is read.
+/// Tells the facts which certificate the peer proved to own, as soon as the handshake is over and before any request is read; and ends the
+/// connection of an agent that died.
 final class HandshakeObserver: ChannelInboundHandler {
   typealias InboundIn = NIOAny
 
   private let facts: ConnectionFacts
+  private let endsWithInput: Bool
 
-  init(facts: ConnectionFacts) { self.facts = facts }
+  init(facts: ConnectionFacts, endsWithInput: Bool) {
+    self.facts = facts
+    self.endsWithInput = endsWithInput
+  }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if case .handshakeCompleted? = event as? TLSUserEvent,
@@ -22,6 +27,9 @@ final class HandshakeObserver: ChannelInboundHandler {
     {
       facts.setCertificate(der)
     }
+    // The server lets clients close their half only. No agent does: its input ends where the agent has, and who was killed must be missed at
+    // once, not when its heartbeats have been missing for long enough.
+    if endsWithInput, case .inputClosed? = event as? ChannelEvent { context.close(promise: nil) }
     context.fireUserInboundEventTriggered(event)
   }
 }
@@ -133,39 +141,6 @@ final class AnswerMarks: ChannelDuplexHandler, RemovableChannelHandler {
     }
     context.fireChannelRead(data)
   }
-}
-
-/// A range of addresses, `192.0.2.0/24` or `2001:db8::/32`.
-package struct AddressRange: Sendable, Equatable {
-  private let bytes: [UInt8]
-  private let prefix: Int
-
-  /// Nil where `text` is no address with an optional prefix length.
-  package init?(_ text: String) {
-    let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-    guard let first = parts.first, parts.count <= 2, let bytes = AddressRange.bytes(of: first) else { return nil }
-    var prefix = bytes.count * 8
-    if parts.count == 2 {
-      guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let length = Int(parts[1]), length <= prefix else { return nil }
-      prefix = length
-    }
-    self.bytes = bytes
-    self.prefix = prefix
-  }
-
-  package func contains(_ address: String) -> Bool {
-    guard let other = AddressRange.bytes(of: address), other.count == bytes.count else { return false }
-    for (index, (a, b)) in zip(bytes, other).enumerated() {
-      let bits = min(8, max(0, prefix - index * 8))
-      guard bits > 0 else { return true }
-      let mask = UInt8(truncatingIfNeeded: 0xff00 >> bits)
-      guard a & mask == b & mask else { return false }
-    }
-    return true
-  }
-
-  /// IPv4-mapped IPv6 addresses become IPv4.
-  private static func bytes(of text: String) -> [UInt8]? { ClientAddress(text)?.bytes }
 }
 
 /// Who is at the other end of a Unix socket.

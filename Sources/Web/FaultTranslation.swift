@@ -11,7 +11,7 @@ import NIOSSL
 import PassThrough
 import SignIn
 
-// The one place where something that went wrong, or was refused, becomes what the caller sees (design.md law 2). Callers get a code, a neutral text
+// The one place where something that went wrong, or was refused, becomes what the caller sees (docs/architecture.md, law 2). Callers get a code, a neutral text
 // and a reference; the specific reason stays in audit and log.
 
 /// A request that is not answered with what it asked for.
@@ -217,7 +217,7 @@ extension OuterCode {
 }
 
 extension UnknownCause {
-  /// Entra's pass-through error number for it (protocols.md 3.2).
+  /// Entra's pass-through error number for it.
   var aadsts: Int {
     switch self {
     case .noAgent, .agentLost, .overloaded: 80001

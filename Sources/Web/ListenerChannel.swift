@@ -141,7 +141,9 @@ struct ListenerChannel: HTTPChannelHandler {
         } else {
           handler = NIOSSLServerHandler(context: identity.currentContext)
         }
-        try channel.pipeline.syncOperations.addHandlers([handler, HandshakeObserver(facts: facts)])
+        try channel.pipeline.syncOperations.addHandlers([
+          handler, HandshakeObserver(facts: facts, endsWithInput: settings.acceptsClientCertificate != nil),
+        ])
       }
       if settings.isUnixSocket { UnixPeer.learn(of: channel, into: facts) }
     }.flatMap {

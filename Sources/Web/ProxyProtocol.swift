@@ -1,6 +1,5 @@
-import Foundation
+import Bytes
 import NIOCore
-import SignIn
 
 /// What a PROXY protocol header (versions 1 and 2, haproxy.org/download/2.8/doc/proxy-protocol.txt) says at the head of a connection.
 enum ProxyHeader: Equatable, Sendable {
@@ -40,7 +39,7 @@ enum ProxyHeader: Equatable, Sendable {
     let fields = line.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
     if fields.count >= 2, fields[1] == "UNKNOWN" { return .header(.local, length: end + 1) }
     func isPort(_ text: String) -> Bool { text.utf8.allSatisfy { (0x30...0x39).contains($0) } && UInt16(text) != nil }
-    guard fields.count == 6, fields[1] == "TCP4" || fields[1] == "TCP6", let source = ClientAddress(fields[2]),
+    guard fields.count == 6, fields[1] == "TCP4" || fields[1] == "TCP6", let source = IPAddress(fields[2]),
       fields[2].utf8.contains(UInt8(ascii: ":")) == (fields[1] == "TCP6"), isPort(fields[4]), isPort(fields[5])
     else { return .malformed }
     return .header(.client(source.description), length: end + 1)
@@ -55,19 +54,13 @@ enum ProxyHeader: Equatable, Sendable {
     switch (bytes[12] & 0x0f, bytes[13]) {
     case (0, _): return .header(.local, length: 16 + length)
     case (1, 0x11):
-      guard block.count >= 12, let text = addressText(Array(block[0..<4]), family: AF_INET) else { return .malformed }
-      return .header(.client(text), length: 16 + length)
+      guard block.count >= 12, let source = IPAddress(bytes: Array(block[0..<4])) else { return .malformed }
+      return .header(.client(source.description), length: 16 + length)
     case (1, 0x21):
-      guard block.count >= 36, let text = addressText(Array(block[0..<16]), family: AF_INET6) else { return .malformed }
-      return .header(.client(text), length: 16 + length)
+      guard block.count >= 36, let source = IPAddress(bytes: Array(block[0..<16])) else { return .malformed }
+      return .header(.client(source.description), length: 16 + length)
     default: return .malformed
     }
-  }
-
-  private static func addressText(_ bytes: [UInt8], family: Int32) -> String? {
-    var buffer = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
-    let written = bytes.withUnsafeBytes { inet_ntop(family, $0.baseAddress, &buffer, socklen_t(buffer.count)) }
-    return written == nil ? nil : String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 }
 

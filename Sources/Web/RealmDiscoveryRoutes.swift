@@ -5,7 +5,7 @@ import Identity
 import NIOCore
 import SignIn
 
-/// Realm discovery as Entra's clients know it (protocols.md 5.6): by the domain of the name only, never by whether the person exists.
+/// Realm discovery as Entra's clients know it: by the domain of the name only, never by whether the person exists.
 struct RealmDiscoveryRoutes: Sendable {
   let realms: RealmDirectory
 
@@ -92,7 +92,7 @@ struct RealmDiscoveryRoutes: Sendable {
   }
 }
 
-/// Character data and attribute values, escaped scalar by scalar: an escape by Character would let `<` + U+0338 through (threats.md 0.2).
+/// Character data and attribute values, escaped scalar by scalar: an escape by Character would let `<` + U+0338 through.
 func escapedForXML(_ text: String) -> String {
   var result = String.UnicodeScalarView()
   for scalar in text.unicodeScalars {

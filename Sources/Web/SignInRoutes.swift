@@ -82,9 +82,9 @@ struct SignInRoutes: Sendable {
     if let correlation = body.correlationId, correlation.utf8.count > 128 || !correlation.utf8.allSatisfy({ (0x20...0x7e).contains($0) }) {
       throw RequestFault.malformed("\"correlationId\" may have at most 128 characters, all of printable ASCII.")
     }
-    var address: ClientAddress?
+    var address: IPAddress?
     if let text = body.clientAddress {
-      address = ClientAddress(text)
+      address = IPAddress(text)
       guard address != nil else { throw RequestFault.malformed("\"clientAddress\" must be an IPv4 or IPv6 address without port or zone.") }
     }
     let wanting = AttributeRequest(attributes: body.attributes ?? [], groups: body.groups ?? false)

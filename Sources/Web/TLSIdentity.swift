@@ -1,4 +1,5 @@
 import Foundation
+import NIOCore
 import NIOSSL
 import Synchronization
 
@@ -58,6 +59,8 @@ package final class TLSIdentity: Sendable {
     configuration.cipherSuites =
       "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
     configuration.applicationProtocols = ["http/1.1"]
+    // Clients that just go, as most do, do not answer the goodbye: a shutdown must not wait five seconds for each listener's.
+    configuration.shutdownTimeout = .seconds(1)
     if clientCertificates {
       configuration.certificateVerification = .noHostnameVerification
       // The listener's own verifier decides; the system's roots must never be enough.

@@ -70,7 +70,10 @@ struct AdminClient: Sendable {
       data = Data((try await response.body.collect(upTo: 64 << 20)).readableBytesView)
     } catch {
       throw Problem(
-        description: "No gateway answers at \(socket) (\(error)). Is `gatehouse serve` running on this host? Name its socket with --socket or GATEHOUSE_SOCKET, and run this as root or as the gateway's user.")
+        description:
+          "No gateway answers at \(socket) (\(error)). Is `gatehouse serve` running on this host? Name its socket with --socket or "
+          + "GATEHOUSE_SOCKET, and run this as root or as the gateway's user."
+      )
     }
     guard (200..<300).contains(Int(status.code)) else {
       let words = (try? JSONDecoder().decode(FaultBody.self, from: data))?.error.message

@@ -16,7 +16,7 @@ import Web
 
 // Where the house is put together: every room gets its ports and every door its room here, and nowhere else.
 
-/// The wall clock, read here only (design.md law 6).
+/// The wall clock, read here only (docs/architecture.md, law 6).
 let wallClock: @Sendable () -> Instant = { Instant(Date()) }
 
 /// A gateway node, ready to run.
@@ -83,7 +83,7 @@ struct GatewayAssembly {
     let publicListener = web.publicListener(
       .init(
         host: listener.address.host, port: listener.address.port, identity: publicIdentity, proxyProtocol: listener.proxyProtocol,
-        trustedProxies: listener.trustedProxies.compactMap { Web.AddressRange($0.text) }))
+        trustedProxies: listener.trustedProxies))
     let mutualListener = web.mutualTLSListener(
       host: configuration.mutualTLSListener.address.host, port: configuration.mutualTLSListener.address.port, identity: mutualIdentity)
     let operations = web.operationsListener(host: configuration.operationsAddress.host, port: configuration.operationsAddress.port)
@@ -171,7 +171,9 @@ struct AgentAssembly {
     let file = AgentIdentityFile(path: configuration.identityFile)
     guard let identity = try file.load() else {
       throw StartProblem(
-        "This agent is not enrolled: \(file.path) does not exist. Make a token on the gateway (`gatehouse agents token --realm REALM`) and run `gatehouse agent enrol --config FILE --token TOKEN` here.")
+        "This agent is not enrolled: \(file.path) does not exist. Make a token on the gateway (`gatehouse agents token --realm REALM`) and run "
+          + "`gatehouse agent enrol --config FILE --token TOKEN` here."
+      )
     }
     var validators: [RealmName: any PasswordValidator] = [:]
     var alarms: [any AlarmSource] = []

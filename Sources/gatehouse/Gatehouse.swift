@@ -8,7 +8,8 @@ struct Gatehouse: AsyncParsableCommand {
 
   static let configuration = CommandConfiguration(
     commandName: "gatehouse",
-    abstract: "The sign-in side of hybrid identity: cloud front-ends validate passwords against Active Directory through an agent that dials out only.",
+    abstract:
+      "The sign-in side of hybrid identity: cloud front-ends validate passwords against Active Directory through an agent that dials out only.",
     discussion: """
       At the gateway:       gatehouse check --config gateway.yaml && gatehouse serve --config gateway.yaml
                             gatehouse realms add contoso --suffix contoso.com

@@ -24,7 +24,6 @@ func fullEvent(_ number: Int = 0) -> AuditEvent {
         + #""trace":[{"detail":"dc1 said 52e","milliseconds":1.25,"step":"bind"},{"detail":"no","step":"verdict"}]}"#)
   }
 
-  // threats.md B7.12
   @Test(arguments: [
     "a\r\n{\"event\":\"login.ok\"}", "\u{1b}[31mred\u{1b}[0m", "a\u{2028}b\u{2029}c", "\"\\\"", "\u{0}", "\u{7f}\u{9b}31m", "\u{202e}txt.exe",
     "\u{feff}", "e\u{301}", "\u{e9}", "\"\u{301}",

@@ -39,7 +39,7 @@ import Testing
     #expect(UserName("a@\u{212a}.example")?.suffix == "\u{212a}.example")
   }
 
-  // threats.md B4.3: spellings that people, or directories, take for one name share one counter.
+  // spellings that people, or directories, take for one name share one counter.
   @Test(arguments: [
     ("ᴮᴵᴳ", "big"), ("\u{212a}elvin", "kelvin"), ("ﬁnn", "finn"), ("ｕｓｅｒ", "user"), ("User ", "user"), (" user", "user"),
     ("ALICE@Contoso.com", "alice@contoso.com"),

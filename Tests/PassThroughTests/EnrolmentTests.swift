@@ -116,7 +116,9 @@ struct EnrolmentTests {
     _ = try await enrol(desk, try await token(desk))
   }
 
-  @Test("The token's name wins over the proposed one; a malformed name is refused", arguments: ["", "-x", "a b", "ä", String(repeating: "a", count: 65), "a\r\n"])
+  @Test(
+    "The token's name wins over the proposed one; a malformed name is refused",
+    arguments: ["", "-x", "a b", "ä", String(repeating: "a", count: 65), "a\r\n"])
   func malformedNames(name: String) async throws {
     let desk = try await desk()
     #expect(try await enrol(desk, try await token(desk, name: "fixed"), name: name).name == "fixed")
@@ -247,7 +249,9 @@ struct EnrolmentTokenTests {
     #expect("\(read)" == "<redacted>")
   }
 
-  @Test("Cut, changed or foreign texts are told apart from tokens", arguments: ["", "x", "gatehouse-enrol-1", "gatehouse-enrol-1..", "gatehouse-enrol-2.AAAA.AAAA"])
+  @Test(
+    "Cut, changed or foreign texts are told apart from tokens",
+    arguments: ["", "x", "gatehouse-enrol-1", "gatehouse-enrol-1..", "gatehouse-enrol-2.AAAA.AAAA"])
   func notTokens(text: String) { #expect(throws: EnrolmentToken.Problem.self) { try EnrolmentToken(text) } }
 
   @Test("Every single damaged character is noticed")

@@ -15,7 +15,8 @@ struct SealingTests {
   func question(_ user: String = "alice@contoso.com", password: String = "correct horse") throws -> Question {
     Question(
       realm: try #require(RealmName("contoso.com")), userName: try #require(UserName(user)),
-      password: try #require(Password(Secret(password.utf8))), wanting: AttributeRequest(attributes: ["mail"]), deadline: Deadline(after: .seconds(8)))
+      password: try #require(Password(Secret(password.utf8))), wanting: AttributeRequest(attributes: ["mail"]), deadline: Deadline(after: .seconds(8))
+    )
   }
 
   func ends(
@@ -33,7 +34,8 @@ struct SealingTests {
   @Test("What is sealed in order opens in order, and the wire does not show it")
   func opensInOrder() throws {
     var (sealing, opening) = try ends()
-    let frames = try sealing.seal([try question(password: "first"), try question(password: "zweites ü")]) + sealing.seal([try question(password: "third")])
+    let frames =
+      try sealing.seal([try question(password: "first"), try question(password: "zweites ü")]) + sealing.seal([try question(password: "third")])
     for frame in frames {
       let wire = String(decoding: try JSONEncoder().encode(frame), as: UTF8.self)
       #expect(!wire.contains("first") && !wire.contains(Data("first".utf8).base64EncodedString()))

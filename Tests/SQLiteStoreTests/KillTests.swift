@@ -6,7 +6,7 @@ import Testing
 
 @testable import SQLiteStore
 
-// threats.md C1. The test starts its own test program a second time, lets it write, and kills it in the midst of it.
+// The test starts its own test program a second time, lets it write, and kills it in the midst of it.
 
 private let childFolder = ProcessInfo.processInfo.environment["GATEHOUSE_TEST_KILLED_WRITER"]
 

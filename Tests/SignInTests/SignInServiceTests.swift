@@ -46,7 +46,9 @@ struct SignInServiceTests {
     validator = ScriptedValidator(.accepted(person))
   }
 
-  private func service(lockouts: (any LockoutStore)? = nil, audit: (any AuditLog)? = nil, throttle: AddressThrottle = AddressThrottle()) -> SignInService {
+  private func service(lockouts: (any LockoutStore)? = nil, audit: (any AuditLog)? = nil, throttle: AddressThrottle = AddressThrottle())
+    -> SignInService
+  {
     var policy = LockoutPolicy()
     policy.threshold = 3
     return SignInService(
@@ -56,7 +58,7 @@ struct SignInServiceTests {
 
   private func request(_ user: String = "alice@contoso.com", password: String = "x", address: String? = nil) -> SignInRequest {
     SignInRequest(
-      userName: user, password: Secret(password.utf8), address: address.flatMap { ClientAddress($0) }, application: nil, correlation: nil,
+      userName: user, password: Secret(password.utf8), address: address.flatMap { IPAddress($0) }, application: nil, correlation: nil,
       wanting: .none, deadline: Deadline(after: .seconds(5)))
   }
 
@@ -98,7 +100,9 @@ struct SignInServiceTests {
     #expect(validator.count == 0)
   }
 
-  @Test("Metacharacters and combining marks reach the validator byte for byte", arguments: ["*)(uid=*@contoso.com", "e\u{301}@contoso.com", "a*\u{301}@contoso.com", "\\2a\\00@contoso.com"])
+  @Test(
+    "Metacharacters and combining marks reach the validator byte for byte",
+    arguments: ["*)(uid=*@contoso.com", "e\u{301}@contoso.com", "a*\u{301}@contoso.com", "\\2a\\00@contoso.com"])
   func namesAreKept(name: String) async throws {
     _ = await service().signIn(request(name), frontEnd: frontEnd)
     #expect(validator.asked.withLock { $0.first.map { Array($0.userName.text.utf8) } } == Array(name.utf8))
@@ -147,7 +151,8 @@ struct SignInServiceTests {
     #expect(await service().signIn(request(), frontEnd: frontEnd).verdict == .accepted(person))
   }
 
-  @Test("A refusal that the directory gives only after the right password is no wrong try", arguments: RefusalReason.allCases.filter(\.provesPassword))
+  @Test(
+    "A refusal that the directory gives only after the right password is no wrong try", arguments: RefusalReason.allCases.filter(\.provesPassword))
   func stateRefusals(reason expected: RefusalReason) async throws {
     validator.say(.refused(Refusal(expected, object: person.object)))
     for _ in 0..<10 { #expect(reason(await service().signIn(request(), frontEnd: frontEnd)) == expected) }

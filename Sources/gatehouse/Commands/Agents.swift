@@ -31,7 +31,8 @@ struct Agents: AsyncParsableCommand {
   struct Token: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Make a one-time token (10 minutes) with which an agent enrols.",
-      discussion: "Example: gatehouse agents token --realm contoso, then on the agent's host: gatehouse agent enrol --config agent.yaml --token TOKEN")
+      discussion: "Example: gatehouse agents token --realm contoso, then on the agent's host: gatehouse agent enrol --config agent.yaml --token TOKEN"
+    )
     @OptionGroup var admin: AdminOptions
     @Option(name: .long, help: "A realm that the agent may answer for; may be repeated. It can never answer for another.") var realm: [String]
     @Option(name: .long, help: "The agent's name; without it the agent proposes its own.") var name: String?
@@ -59,7 +60,9 @@ struct Agents: AsyncParsableCommand {
   struct Authority: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "The gateway's own CA for agents, and its rollover.",
-      discussion: "It rolls over by itself. By hand: `prepare` publishes a second root, which connected agents learn within seconds; `activate` issues from it.")
+      discussion:
+        "It rolls over by itself. By hand: `prepare` publishes a second root, which connected agents learn within seconds; `activate` issues from it."
+    )
     @OptionGroup var admin: AdminOptions
     @Argument(help: "prepare or activate; nothing: show.") var step: String?
 
@@ -71,7 +74,8 @@ struct Agents: AsyncParsableCommand {
       let roots: [AuthorityMessage] =
         if let step { try await admin.client.post("authority/\(step)", [String: String]()) } else { try await admin.client.get("authority") }
       if admin.json { return try printJSON(roots) }
-      printTable(["ROOT", "STATE", "PREPARED", "ACTIVATED", "ENDS"], roots.map { [$0.id, $0.state, shown($0.prepared), shown($0.activated), shown($0.ends)] })
+      printTable(
+        ["ROOT", "STATE", "PREPARED", "ACTIVATED", "ENDS"], roots.map { [$0.id, $0.state, shown($0.prepared), shown($0.activated), shown($0.ends)] })
     }
   }
 }

@@ -40,7 +40,8 @@ struct Audit: AsyncParsableCommand {
   struct Export: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Write what was not exported yet to a file (JSON lines), verify it, and remember how far it went.",
-      discussion: "Example: gatehouse audit export --out /var/backups/audit-2026-11.jsonl. The file can be verified anywhere: gatehouse audit verify FILE")
+      discussion:
+        "Example: gatehouse audit export --out /var/backups/audit-2026-11.jsonl. The file can be verified anywhere: gatehouse audit verify FILE")
     @OptionGroup var admin: AdminOptions
     @Option(name: .long, help: "The file to write; it must not exist yet.") var out: String
     @Option(name: .long, help: "The chain (node); needed where there are several.") var chain: String?
@@ -49,17 +50,24 @@ struct Audit: AsyncParsableCommand {
     func run() async throws {
       let client = admin.client
       let status: StatusMessage = try await client.get("status")
-      guard let state = chain.map({ name in status.auditChains.first { $0.chain == name } }) ?? (status.auditChains.count == 1 ? status.auditChains.first : nil) else {
+      guard
+        let state = chain.map({ name in status.auditChains.first { $0.chain == name } })
+          ?? (status.auditChains.count == 1 ? status.auditChains.first : nil)
+      else {
         throw StartProblem("Name one of the chains with --chain: \(status.auditChains.map(\.chain).joined(separator: ", ")).")
       }
       let from = all ? state.first : max(state.first, state.exportedThrough + 1)
       var anchor = state.anchor
       if from > state.first {
         let before: [AuditRow] = try await rows(client, state.chain, after: from - 2)
-        guard let row = before.first, row.sequence == from - 1 else { throw StartProblem("Row \(from - 1) of chain \(state.chain) is missing in the store.") }
+        guard let row = before.first, row.sequence == from - 1 else {
+          throw StartProblem("Row \(from - 1) of chain \(state.chain) is missing in the store.")
+        }
         anchor = row.hash
       }
-      guard FileManager.default.createFile(atPath: out, contents: nil, attributes: [.posixPermissions: 0o600]), let file = FileHandle(forWritingAtPath: out) else {
+      guard FileManager.default.createFile(atPath: out, contents: nil, attributes: [.posixPermissions: 0o600]),
+        let file = FileHandle(forWritingAtPath: out)
+      else {
         throw StartProblem("\(out) cannot be written. Name a new file in a folder that is yours.")
       }
       var export = AuditExport(chain: state.chain, first: from, anchor: anchor)

@@ -51,14 +51,20 @@ struct Agent: AsyncParsableCommand {
       do {
         let identity = try await Enroller.enrol(token: parsed, name: proposed, proxy: proxy, now: wallClock())
         try file.save(identity)
-        print("Enrolled as \(identity.name) for \(identity.realms.map(\.text).joined(separator: ", ")); the certificate is good until \(shown(identity.notAfter)) UTC and renews itself.")
+        print(
+          "Enrolled as \(identity.name) for \(identity.realms.map(\.text).joined(separator: ", ")); the certificate is good until "
+            + "\(shown(identity.notAfter)) UTC and renews itself."
+        )
         print("Now run: gatehouse agent run --config \(config)")
       } catch let fault as GatewayFault {
         throw StartProblem("The gateway at \(parsed.url) did not enrol this agent: \(fault.message)")
       } catch let problem as AgentIdentityFile.Problem {
         throw problem
       } catch {
-        throw StartProblem("Enrolment at \(parsed.url) failed: \(error). Check that this host reaches that address (proxy: \(proxy.map { "\($0.host):\($0.port)" } ?? "none")).")
+        throw StartProblem(
+          "Enrolment at \(parsed.url) failed: \(error). Check that this host reaches that address (proxy: "
+            + "\(proxy.map { "\($0.host):\($0.port)" } ?? "none"))."
+        )
       }
     }
   }
@@ -107,7 +113,8 @@ struct Check: AsyncParsableCommand {
       if online, kind == .agent {
         for realm in try ConfigurationFiles.agent(at: config).realms {
           if let problem = await AgentAssembly.firstProblem(of: realm) {
-            problems.append(.init(path: "realms.\(realm.realm)", line: nil, problem: problem, remedy: "Look at the realm's servers, caFile and service."))
+            problems.append(
+              .init(path: "realms.\(realm.realm)", line: nil, problem: problem, remedy: "Look at the realm's servers, caFile and service."))
           }
         }
       }

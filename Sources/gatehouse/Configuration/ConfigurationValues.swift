@@ -80,36 +80,6 @@ extension HTTPProxy {
   }
 }
 
-/// A block of IP addresses in CIDR notation; a bare address is a block of one.
-struct AddressRange: Sendable, Hashable, CustomStringConvertible {
-  /// The network address, 4 or 16 bytes, bits behind the prefix zero.
-  var network: [UInt8]
-  var prefixLength: Int
-  /// As it stood in the file.
-  var text: String
-
-  /// Nil where `text` is no address, the prefix does not fit, or bits behind the prefix are set (`10.0.0.1/8`: most likely a mistake).
-  init?(_ text: String) {
-    let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-    guard parts.count <= 2, let first = parts.first, let address = addressBytes(String(first)) else { return nil }
-    var length = address.count * 8
-    if parts.count == 2 {
-      guard let given = decimal(String(parts[1])), given <= length else { return nil }
-      length = given
-    }
-    for (index, byte) in address.enumerated() {
-      let kept = max(0, min(8, length - index * 8))
-      let mask: UInt8 = kept == 0 ? 0 : 0xff << UInt8(8 - kept)
-      guard byte & ~mask == 0 else { return nil }
-    }
-    network = address
-    prefixLength = length
-    self.text = text
-  }
-
-  var description: String { text }
-}
-
 /// A length of time with its unit: `500ms`, `10s`, `5m`, `1h`, `30d`. Nil otherwise.
 func parseDuration(_ text: String) -> Duration? {
   guard let (number, unit) = splitNumberAndUnit(text) else { return nil }
@@ -203,20 +173,10 @@ func isDNSName(_ text: String) -> Bool {
 }
 
 /// Whether `text` is an IPv4 or IPv6 address.
-func isIPAddress(_ text: String) -> Bool { addressBytes(text) != nil }
+func isIPAddress(_ text: String) -> Bool { IPAddress(text) != nil }
 
 /// Whether `text` is an IPv6 address.
-func isIPv6Address(_ text: String) -> Bool { addressBytes(text)?.count == 16 }
-
-/// The 4 or 16 bytes of an IP address in text form; nil where it is none.
-func addressBytes(_ text: String) -> [UInt8]? {
-  guard text.utf8.count <= 45, !text.utf8.contains(0) else { return nil }
-  for (family, size) in [(AF_INET, 4), (AF_INET6, 16)] {
-    var bytes = [UInt8](repeating: 0, count: size)
-    if inet_pton(family, text, &bytes) == 1 { return bytes }
-  }
-  return nil
-}
+func isIPv6Address(_ text: String) -> Bool { IPAddress(text) != nil && text.utf8.contains(UInt8(ascii: ":")) }
 
 private func removing(prefix: String, from text: String) -> String? {
   guard text.utf8.starts(with: prefix.utf8) else { return nil }

@@ -49,8 +49,7 @@ private struct FileCheck {
 
   /// A folder of ours: it must exist or be makeable, and nobody else may write into it.
   mutating func directory(_ path: String, _ folder: String) {
-    var facts = stat()
-    guard stat(folder, &facts) == 0 else {
+    guard let facts = FileFacts(folder) else {
       let parent = URL(fileURLWithPath: folder).deletingLastPathComponent().path
       if access(parent, W_OK | X_OK) != 0 {
         note(
@@ -59,9 +58,9 @@ private struct FileCheck {
       }
       return
     }
-    guard facts.st_mode & S_IFMT == S_IFDIR else { return note(path, "\(folder) is not a folder", remedy: "Name a folder") }
-    if facts.st_mode & 0o022 != 0 {
-      note(path, "Others than its owner may write into \(folder) (mode \(octal(facts.st_mode)))", remedy: "chmod 0700 \(folder)")
+    guard facts.kind == .typeDirectory else { return note(path, "\(folder) is not a folder", remedy: "Name a folder") }
+    if facts.mode & 0o022 != 0 {
+      note(path, "Others than its owner may write into \(folder) (mode \(octal(facts.mode)))", remedy: "chmod 0700 \(folder)")
     }
     if access(folder, R_OK | W_OK | X_OK) != 0 {
       note(path, "This user may not write into \(folder)", remedy: "Run as its owner, or chown it to the user that runs gatehouse")
@@ -139,19 +138,18 @@ private struct FileCheck {
   }
 
   private mutating func bytes(_ path: String, _ file: String, isSecret: Bool) -> [UInt8]? {
-    var facts = stat()
-    guard stat(file, &facts) == 0 else {
+    guard let facts = FileFacts(file) else {
       note(path, "\(file) cannot be found: \(String(cString: strerror(errno)))", remedy: "Put the file there or correct the path")
       return nil
     }
-    guard facts.st_mode & S_IFMT == S_IFREG else {
+    guard facts.kind == .typeRegular else {
       note(path, "\(file) is not a regular file", remedy: "Name a file")
       return nil
     }
-    if isSecret, facts.st_mode & 0o027 != 0 {
-      note(path, "Others may read or change \(file) (mode \(octal(facts.st_mode)))", remedy: "chmod 0600 \(file)")
+    if isSecret, facts.mode & 0o027 != 0 {
+      note(path, "Others may read or change \(file) (mode \(octal(facts.mode)))", remedy: "chmod 0600 \(file)")
     }
-    guard facts.st_size <= FileCheck.maximumBytes else {
+    guard facts.size <= FileCheck.maximumBytes else {
       note(path, "\(file) has more than \(describe(byteCount: FileCheck.maximumBytes))", remedy: "Check that it is the right file")
       return nil
     }
@@ -162,7 +160,26 @@ private struct FileCheck {
     return Array(data)
   }
 
-  private func octal(_ mode: mode_t) -> String { "0" + String(mode & 0o7777, radix: 8) }
+  private func octal(_ mode: Int) -> String { "0" + String(mode & 0o7777, radix: 8) }
+}
+
+/// What a path leads to, links followed.
+private struct FileFacts {
+  var kind: FileAttributeType
+  /// The permission bits.
+  var mode: Int
+  var size: Int
+
+  /// Nil where there is nothing; `errno` tells why.
+  init?(_ path: String) {
+    let resolved = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+    guard access(resolved, F_OK) == 0, let attributes = try? FileManager.default.attributesOfItem(atPath: resolved),
+      let kind = attributes[.type] as? FileAttributeType
+    else { return nil }
+    self.kind = kind
+    mode = (attributes[.posixPermissions] as? NSNumber)?.intValue ?? 0o777
+    size = (attributes[.size] as? NSNumber)?.intValue ?? .max
+  }
 }
 
 /// The PEM blocks labelled CERTIFICATE, each as a text of its own.

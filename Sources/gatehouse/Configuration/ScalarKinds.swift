@@ -1,7 +1,6 @@
 import Bytes
 import Identity
 import Logging
-import Web
 
 // The kinds of values that configuration files know. Each says what it wants in words that complete "It must be …".
 
@@ -127,10 +126,7 @@ extension ScalarKind where Value == HTTPProxy {
 
 extension ScalarKind where Value == AddressRange {
   static var addressRange: ScalarKind {
-    ScalarKind(expects: "an IP address or a block of them such as `10.0.0.0/8`, with no bit set behind the prefix") { text in
-      // What the listener could not use must not be dropped without a word there.
-      Web.AddressRange(text) == nil ? nil : AddressRange(text)
-    }
+    ScalarKind(expects: "an IP address or a block of them such as `10.0.0.0/8`, with no bit set behind the prefix") { AddressRange($0) }
   }
 }
 

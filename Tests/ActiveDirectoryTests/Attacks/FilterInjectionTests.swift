@@ -3,7 +3,7 @@ import Testing
 
 @testable import ActiveDirectory
 
-// threats.md B3.3 (OpenAM CVE-2021-29156, Joomla CVE-2017-14596, Keycloak CVE-2022-2232)
+// As in OpenAM CVE-2021-29156, Joomla CVE-2017-14596, Keycloak CVE-2022-2232.
 @Suite("Filter injection")
 struct FilterInjectionTests {
   /// RFC 4515's value, read back as a server's library reads it.

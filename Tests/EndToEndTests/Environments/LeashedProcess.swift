@@ -27,7 +27,12 @@ struct LeashedProcess: Sendable {
     posix_spawn_file_actions_adddup2(&actions, output[1], 2)
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
-    posix_spawnattr_setflags(&attributes, Int16(0x80))  // POSIX_SPAWN_SETSID: Ctrl-C is for the tests; the leash does the rest
+    // The calling thread blocks nearly all signals, SIGTERM too, and children inherit that: they could not be asked to end.
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    // POSIX_SPAWN_SETSID (0x80, which Swift does not see): Ctrl-C is for the tests; the leash does the rest.
+    posix_spawnattr_setflags(&attributes, Int16(0x80) | Int16(POSIX_SPAWN_SETSIGMASK))
     defer {
       posix_spawn_file_actions_destroy(&actions)
       posix_spawnattr_destroy(&attributes)

@@ -69,7 +69,7 @@ struct DirectoryFaultTests {
       .samba(domain, credential: .passwordFile(bindName: domain["SERVICE_DN"], path: file)))
     #expect(try await validator.judge("alice", "Correct.Horse.1").verdict.person != nil)
 
-    // Three times: AD does not count a wrong try with one of the two passwords before (protocols.md 3.5), which would hide what is tested.
+    // Three times: AD does not count a wrong try with one of the two passwords before, which would hide what is tested.
     for number in 1...3 { try await SambaDomain.strict.setPassword(of: "svc-gatehouse", to: "Behind.The.Back.\(number)") }
     validator.closeConnections()  // as a restart of the agent or of the domain controller does
     let verdicts = try await withThrowingTaskGroup(of: Verdict.self) { group in
@@ -163,5 +163,33 @@ struct DirectoryFaultTests {
     let median = (whole.sorted()[100], bind.sorted()[100])
     print("directory door: median \(median.0) ms, of which the bind itself \(median.1) ms")
     #expect(median.0 - median.1 < 5, "issue: at most 5 ms over the bind itself")
+  }
+
+  @Test("Several search bases of a domain, overlapping ones too, are looked through, and DOMAIN\\name means all of them")
+  func severalSearchBases() async throws {
+    let domain = try await SambaDomain.standard.settings()
+    var settings = try DirectorySettings.samba(domain)
+    settings.domains = ["OU=Domain Controllers,DC=gatehouse,DC=test", "CN=Users,DC=gatehouse,DC=test", "DC=gatehouse,DC=test"].map {
+      DirectoryDomain(dnsName: "gatehouse.test", netbiosName: "GATEHOUSE", searchBase: $0, servers: .list([domain.server]))
+    }
+    let validator = LDAPPasswordValidator.make(settings)
+    for name in ["alice", "GATEHOUSE\\alice", "nomail@gatehouse.test"] {
+      let password = name == "nomail@gatehouse.test" ? "Correct.Horse.14" : "Correct.Horse.1"
+      #expect(try await validator.judge(name, password).verdict.person != nil, "\(name)")
+    }
+    #expect(try await validator.judge("twins@gatehouse.test", "Correct.Horse.11").verdict.refusal == .ambiguousName)
+  }
+
+  @Test("A domain that DNS does not know, or DNS that does not answer, is 'could not find out' by the deadline")
+  func noDNS() async throws {
+    let domain = try await SambaDomain.standard.settings()
+    var settings = try DirectorySettings.samba(domain)
+    settings.domains[0].servers = .serviceRecords(domain: "gatehouse-no-such-domain.invalid", site: "Nowhere")
+    let validator = LDAPPasswordValidator.make(settings)
+    let started = ContinuousClock.now
+    let verdict = try await validator.judge("alice", "Correct.Horse.1", within: .seconds(1)).verdict
+    #expect(verdict == .unknown(.noDirectoryServer) || verdict == .unknown(.deadlineExceeded), "\(verdict)")
+    #expect(started.duration(to: .now) < .seconds(3))
+    #expect(await validator.alarms().map(\.code) == [.noDirectoryServer])
   }
 }

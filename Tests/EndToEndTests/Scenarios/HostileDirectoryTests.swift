@@ -1,8 +1,10 @@
-import ActiveDirectory
 import Bytes
 import Foundation
 import Identity
+import NIOPosix
 import Testing
+
+@testable import ActiveDirectory
 
 @Suite("Directories that answer what they should not")
 struct HostileDirectoryTests {
@@ -233,6 +235,26 @@ struct HostileDirectoryTests {
     try await Server.with(.none, certificate: certificate) { server in
       let validator = try await server.validator()
       #expect(try await validator.judge("person", "right").verdict.person != nil)
+    }
+  }
+
+  // RFC 4513 §5.1.2: a bind without a password succeeds as anonymous. `Password` cannot be made of these; the innermost line is tested by itself.
+  @Test("An empty password, or one with NUL, never reaches the wire", arguments: [[], [0], [0, 0x78], [0x78, 0]] as [[UInt8]])
+  func emptyPassword(bytes: [UInt8]) async throws {
+    #expect(Password(Secret(bytes)) == nil)
+    try await Server.with(.successForEverybody) { server in
+      let connection = LDAPConnection(name: "test", timers: MultiThreadedEventLoopGroup.singleton.any())
+      let address = try #require(NetworkAddress.literal("127.0.0.1", port: server.port))
+      let authority = try await TestCertificates.shared.value.authority
+      let peer = LDAPConnection.Peer(host: Server.host, addresses: [address], protection: .tls(.ldaps), authorityFile: authority)
+      _ = try await connection.open(peer, timeout: .seconds(5))
+      await #expect(throws: LDAPFault.self) {
+        _ = try await connection.bind(Server.person, password: Secret(bytes), timeout: .seconds(1))
+      }
+      await #expect(throws: LDAPFault.self) {
+        _ = try await connection.bind("", password: Secret("right".utf8), timeout: .seconds(1))
+      }
+      #expect(server.operations == [.connection])
     }
   }
 }
