@@ -164,6 +164,7 @@ struct GatewayAssembly {
 struct AgentAssembly {
   let group: ServiceGroup
   private let connections: [HTTPGatewayConnection]
+  private let directories: [LDAPPasswordValidator]
 
   init(_ configuration: AgentConfiguration) throws {
     let logger = Logger(label: "gatehouse.agent")
@@ -176,12 +177,13 @@ struct AgentAssembly {
       )
     }
     var validators: [RealmName: any PasswordValidator] = [:]
-    var alarms: [any AlarmSource] = []
+    var directories: [LDAPPasswordValidator] = []
     for realm in configuration.realms {
       let validator = LDAPPasswordValidator(settings: realm.directorySettings, logger: logger, now: now)
       validators[realm.realm] = validator
-      alarms.append(validator)
+      directories.append(validator)
     }
+    self.directories = directories
     for missing in identity.realms where validators[missing] == nil {
       logger.warning("the agent is enrolled for a realm that its configuration does not have", metadata: ["realm": "\(missing)"])
     }
@@ -190,6 +192,7 @@ struct AgentAssembly {
     let connections = try nodes.map { try HTTPGatewayConnection(node: $0, identity: identity, proxy: proxy) }
     self.connections = connections
     let renewal = IdentityRenewal(connections: connections, file: file, now: now, logger: logger)
+    let alarms: [any AlarmSource] = directories
     let agents = connections.map { connection in
       PassThroughAgent(
         connection: connection, validators: validators, alarms: alarms, lanes: configuration.polls, software: Gatehouse.version, now: now,
@@ -202,12 +205,13 @@ struct AgentAssembly {
     logger.info("agent started", metadata: ["agent": "\(identity.name)", "gateways": "\(nodes.joined(separator: " "))"])
   }
 
+  /// Runs until a signal or a failure ends it, then closes every connection, to both sides.
   func run() async throws {
-    do { try await group.run() } catch {
-      for connection in connections { await connection.shutdown() }
-      throw error
-    }
+    let result: Result<Void, any Error>
+    do { result = .success(try await group.run()) } catch { result = .failure(error) }
     for connection in connections { await connection.shutdown() }
+    for directory in directories { directory.closeConnections() }
+    try result.get()
   }
 }
 

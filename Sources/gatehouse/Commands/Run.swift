@@ -4,6 +4,7 @@ import Bytes
 import Foundation
 import Identity
 import PassThrough
+import SignIn
 
 /// Runs a gateway node.
 struct Serve: AsyncParsableCommand {
@@ -104,6 +105,18 @@ struct Check: AsyncParsableCommand {
     var file: String
     var kind: String?
     var problems: [Problem]
+    /// What a good configuration means that is not plain from its words.
+    var notes: [String] = []
+  }
+
+  /// What the lockout lets through to the directory, to be held against the directory's own threshold.
+  private func notes(_ kind: ConfigurationKind) throws -> [String] {
+    guard kind == .gateway else { return [] }
+    let policy = try ConfigurationFiles.gateway(at: config).lockout
+    return [
+      "At most \(policy.mostFailures(within: policy.window)) wrong passwords of one user reach the directory within \(describe(policy.window)). Keep "
+        + "the directory's own lockout threshold above that, or lower lockout.threshold: else guessing here locks accounts there."
+    ]
   }
 
   func run() async throws {
@@ -119,9 +132,10 @@ struct Check: AsyncParsableCommand {
         }
       }
       if json {
-        try printJSON(Report(file: config, kind: kind.rawValue, problems: problems))
+        try printJSON(Report(file: config, kind: kind.rawValue, problems: problems, notes: try notes(kind)))
       } else if problems.isEmpty {
         print("\(config): a good \(kind.rawValue) configuration\(online ? "; the directories answer" : "").")
+        for note in try notes(kind) { print(note) }
       } else {
         for problem in problems { print("\(problem.path): \(problem.problem). \(problem.remedy)") }
       }
