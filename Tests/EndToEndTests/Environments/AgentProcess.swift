@@ -39,6 +39,9 @@ final class AgentProcess: Sendable {
     try configuration.write(toFile: folder + "/agent.yaml", atomically: true, encoding: .utf8)
   }
 
+  /// For agents that never ran; whoever starts one calls `remove`.
+  deinit { try? FileManager.default.removeItem(atPath: folder) }
+
   var process: ServerProcess? { running.withLock { $0 } }
 
   /// `gatehouse agent enrol`, whatever comes of it.
