@@ -350,9 +350,12 @@ struct SignInRouteTests {
     try await withGateway(.init(ratePerSecond: 1)) { gateway async throws in
       let connection = try await gateway.open()
       let request = gateway.signInRequest(Array(good.utf8))
-      #expect(try await connection.exchange(request).status == 200)
-      #expect(try await connection.exchange(request).status == 200)
-      let refused = try await connection.exchange(request)
+      // A second's rate and as much again at once; sent in one go, so that a busy machine does not refill it in between.
+      await connection.send([RawRequest](repeating: request, count: 8).flatMap(\.bytes))
+      var answers: [RawAnswer] = []
+      for _ in 0..<8 { answers.append(try await connection.answer()) }
+      #expect(answers.prefix(2).allSatisfy { $0.status == 200 })
+      let refused = try #require(answers.first { $0.status != 200 })
       #expect(try Fault(refused) == Fault(429, "rate_exceeded"))
       #expect(refused.value("retry-after") == "1" && refused.value("connection") == nil)
       try await Task.sleep(for: .milliseconds(1100))
