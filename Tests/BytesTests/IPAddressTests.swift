@@ -6,7 +6,8 @@ struct IPAddressTests {
   @Test(
     "have one form each",
     arguments: [
-      ("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("::FFFF:c000:201", "192.0.2.1"), ("2001:DB8:0:0::1", "2001:db8::1"), ("::", "::"),
+      ("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("::FFFF:c000:201", "192.0.2.1"), ("2001:DB8:0:0::1", "2001:db8::1"),
+      ("::", "::"),
     ])
   func canonical(text: String, expected: String) throws { #expect(try #require(IPAddress(text)).description == expected) }
 

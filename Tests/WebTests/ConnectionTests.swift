@@ -136,7 +136,7 @@ struct ConnectionTests {
         let connection = try await gateway.open()
         let answer = try await connection.exchange(request)
         #expect(answer.status == 400 && answer.value("connection") == "close")
-        #expect(try await connection.closes(within: .seconds(6)))
+        #expect(try await connection.closes(within: .seconds(10)))
       }
     }
   }
@@ -153,7 +153,7 @@ struct ConnectionTests {
         await connection.send([byte])
         try await Task.sleep(for: .milliseconds(20))
       }
-      #expect(try await connection.closes(within: .seconds(6)))
+      #expect(try await connection.closes(within: .seconds(10)))
       #expect(connection.received.isEmpty && began.duration(to: .now) < .seconds(8))
     }
   }
@@ -165,8 +165,8 @@ struct ConnectionTests {
     try await withGateway(options) { gateway async throws in
       let plain = try await RawConnection(port: gateway.publicPort, tls: nil)
       let encrypted = try await gateway.open()
-      #expect(try await plain.closes(within: .seconds(6)))
-      #expect(try await encrypted.closes(within: .seconds(6)))
+      #expect(try await plain.closes(within: .seconds(10)))
+      #expect(try await encrypted.closes(within: .seconds(10)))
     }
   }
 
@@ -182,7 +182,7 @@ struct ConnectionTests {
         try await Task.sleep(for: .milliseconds(60))
         await connection.send([byte])
       }
-      #expect(try await connection.closes(within: .seconds(6)))
+      #expect(try await connection.closes(within: .seconds(10)))
       #expect(gateway.script.asked.isEmpty)
     }
   }
@@ -198,7 +198,7 @@ struct ConnectionTests {
         await connection.send([byte])
         try await Task.sleep(for: .milliseconds(20))
       }
-      #expect(try await connection.closes(within: .seconds(6)))
+      #expect(try await connection.closes(within: .seconds(10)))
     }
   }
 
@@ -252,7 +252,7 @@ struct ConnectionTests {
         held.append(connection)
       }
       let fifth = try await RawConnection(port: gateway.publicPort, tls: nil)
-      #expect(try await fifth.closes(within: .seconds(6)))
+      #expect(try await fifth.closes(within: .seconds(10)))
       #expect(fifth.received.isEmpty)
       held.removeLast().close()
       try await Task.sleep(for: .milliseconds(300))
@@ -270,7 +270,7 @@ struct ConnectionTests {
       #expect(ready.status == 503 && ready.text.contains("draining"))
       let answer = try await connection.exchange(gateway.signInRequest(good))
       #expect(answer.status == 200 && answer.value("connection") == "close")
-      #expect(try await connection.closes(within: .seconds(6)))
+      #expect(try await connection.closes(within: .seconds(10)))
       let refused = try await gateway.signIn(good, key: "x")
       #expect(refused.status == 401 && refused.value("connection") == "close")
     }
@@ -382,7 +382,7 @@ struct ProxyListenerTests {
     var options = LiveGateway.Options()
     options.proxyProtocol = true
     options.trustedProxies = proxies
-    options.limits.readTimeout = .seconds(12)
+    options.limits.readTimeout = .seconds(20)
     return options
   }
 
@@ -413,7 +413,7 @@ struct ProxyListenerTests {
       }
       #expect(!connection.isClosed)
       await connection.send("not a handshake at all")
-      #expect(try await connection.closes(within: .seconds(6)))
+      #expect(try await connection.closes(within: .seconds(10)))
     }
   }
 
@@ -424,7 +424,7 @@ struct ProxyListenerTests {
     try await withGateway(options(["127.0.0.0/8"])) { gateway async throws in
       let connection = try await RawConnection(port: gateway.publicPort, tls: nil)
       await connection.send(bytes)
-      #expect(try await connection.closes(within: .seconds(6)))
+      #expect(try await connection.closes(within: .seconds(10)))
       #expect(connection.received.isEmpty)
       // Neither does TLS begin without one.
       let direct = try await gateway.open()

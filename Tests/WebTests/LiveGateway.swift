@@ -152,6 +152,9 @@ struct LiveGateway: Sendable {
 
 /// Runs the body beside a gateway, which is gone afterwards whatever happened.
 func withGateway(_ options: LiveGateway.Options = .init(), _ body: @Sendable (LiveGateway) async throws -> Void) async throws {
+  // Tests of all suites run beside each other; time limits mean something only while the machine is not full of gateways.
+  await LiveGatewayTurns.shared.take()
+  defer { LiveGatewayTurns.shared.giveBack() }
   let gateway = try await LiveGateway(options)
   var configuration = ServiceGroupConfiguration(services: gateway.services, logger: Logger(label: "test") { _ in QuietLog() })
   configuration.maximumGracefulShutdownDuration = .seconds(5)
@@ -176,6 +179,36 @@ func withGateway(_ options: LiveGateway.Options = .init(), _ body: @Sendable (Li
     try? await tasks.next()
     tasks.cancelAll()
     try result.get()
+  }
+}
+
+/// Lets two gateways of this test program live at once; further tests wait for their turn.
+private final class LiveGatewayTurns: Sendable {
+  static let shared = LiveGatewayTurns()
+  private let state = Mutex((free: 2, waiting: [CheckedContinuation<Void, Never>]()))
+
+  func take() async {
+    await withCheckedContinuation { continuation in
+      let isFree = state.withLock { state -> Bool in
+        guard state.free > 0 else {
+          state.waiting.append(continuation)
+          return false
+        }
+        state.free -= 1
+        return true
+      }
+      if isFree { continuation.resume() }
+    }
+  }
+
+  func giveBack() {
+    state.withLock { state -> CheckedContinuation<Void, Never>? in
+      guard !state.waiting.isEmpty else {
+        state.free += 1
+        return nil
+      }
+      return state.waiting.removeFirst()
+    }?.resume()
   }
 }
 
