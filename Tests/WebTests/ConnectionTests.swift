@@ -154,7 +154,7 @@ struct ConnectionTests {
         try await Task.sleep(for: .milliseconds(20))
       }
       #expect(try await connection.closes(within: .seconds(10)))
-      #expect(connection.received.isEmpty && began.duration(to: .now) < .seconds(4))
+      #expect(connection.received.isEmpty && began.duration(to: .now) < .seconds(8))
     }
   }
 

@@ -47,7 +47,7 @@ struct RequestSmugglingTests {
           + Self.next)
       let answer = try await connection.answer()
       #expect(answer.status == 400)
-      #expect(try await connection.closes(within: .seconds(2)))
+      #expect(try await connection.closes(within: .seconds(6)))
       #expect(!connection.received.contains("smuggled"), "\(connection.received)")
     }
   }
@@ -67,7 +67,7 @@ struct RequestSmugglingTests {
       await connection.send(line + "\r\nHost: localhost\r\n\r\n" + Self.next)
       // An empty line before the start line may be skipped (RFC 9112 §2.2); then the next one is no start line.
       #expect(try await connection.answer().status == 400)
-      #expect(try await connection.closes(within: .seconds(2)))
+      #expect(try await connection.closes(within: .seconds(6)))
       #expect(!connection.received.contains("smuggled"), "\(connection.received)")
     }
   }
@@ -79,7 +79,7 @@ struct RequestSmugglingTests {
         let connection = try await gateway.open()
         await connection.send(request + Self.next)
         #expect(try await connection.answer().status == 400)
-        #expect(try await connection.closes(within: .seconds(2)))
+        #expect(try await connection.closes(within: .seconds(6)))
         #expect(!connection.received.contains("smuggled"))
       }
     }
