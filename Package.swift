@@ -86,7 +86,7 @@ let package = Package(
       name: "gatehouse",
       dependencies: [
         "Bytes", "Cryptography", "CertificateLifecycle", "Identity", "SignIn", "PassThrough", "ActiveDirectory", "AgentLink", "SQLiteStore",
-        "KeyStore", "Web", argumentParser, yams, lifecycle, unixSignals, httpClient, logging, metrics, nioCore, nioHTTP1, nioSSL, x509, asn1,
+        "KeyStore", "Web", argumentParser, yams, lifecycle, unixSignals, httpClient, logging, crypto, nioCore, nioHTTP1, nioSSL, x509, asn1,
       ]),
     .target(
       name: "GatehouseTesting",

@@ -26,8 +26,8 @@ package final class HTTPGatewayConnection: GatewayConnection {
     var identity: AgentIdentity
     var generation: Int
     var client: HTTPClient
-    /// Clients of earlier identities: kept until their polls are over, shut down with the connection.
-    var superseded: [HTTPClient] = []
+    /// Clients of earlier identities, until their polls are over.
+    var superseded: [(client: HTTPClient, since: ContinuousClock.Instant)] = []
   }
 
   private let node: String
@@ -52,18 +52,28 @@ package final class HTTPGatewayConnection: GatewayConnection {
   package func adopt(_ identity: AgentIdentity) throws {
     let client = try HTTPGatewayConnection.client(for: identity, proxy: proxy)
     state.withLock { state in
-      state.superseded.append(state.client)
+      state.superseded.append((state.client, .now))
       state.client = client
       state.identity = identity
       state.generation += 1
     }
   }
 
+  /// Ends the clients of earlier identities whose last poll is over. To be called now and then.
+  package func closeSuperseded() async {
+    let over = state.withLock { state -> [HTTPClient] in
+      let limit = ContinuousClock.now.advanced(by: .seconds(-60))
+      defer { state.superseded.removeAll { $0.since < limit } }
+      return state.superseded.filter { $0.since < limit }.map(\.client)
+    }
+    for client in over { try? await client.shutdown() }
+  }
+
   /// Ends all connections.
   package func shutdown() async {
     let clients = state.withLock { state in
       defer { state.superseded = [] }
-      return state.superseded + [state.client]
+      return state.superseded.map(\.client) + [state.client]
     }
     for client in clients { try? await client.shutdown() }
   }

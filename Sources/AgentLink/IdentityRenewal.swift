@@ -33,6 +33,7 @@ package final class IdentityRenewal: Service {
     var nextTry = ContinuousClock.now
     while !Task.isShuttingDownGracefully, !Task.isCancelled {
       keepWhatWasTold()
+      for connection in connections { await connection.closeSuperseded() }
       if ContinuousClock.now >= nextTry, await !renewIfDue() { nextTry = .now.advanced(by: .seconds(60)) }
       try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(2)) }
     }

@@ -61,8 +61,9 @@ struct GatewayAssembly {
       certificateFile: configuration.publicListener.certificateFile, keyFile: configuration.publicListener.keyFile,
       minimum: configuration.publicListener.minimumTLS.nio)
     let names = configuration.mutualTLSListener.names
-    let (chain, key) = try GatewayAssembly.serverCertificate(of: authority, names: names, now: now())
+    let (chain, key) = try AgentsListenerCertificate.issue(by: authority, names: names, now: now())
     let mutualIdentity = try TLSIdentity(chain: chain, key: key, clientCertificates: true)
+    let agentsListener = AgentsListenerCertificate(authority: authority, names: names, identity: mutualIdentity, now: now)
     let reload = CertificateReload(configuration.publicListener, identity: publicIdentity, now: now, logger: logger)
 
     let coverage = RealmCoverage(realms: realms, hub: hub, now: now)
@@ -104,11 +105,8 @@ struct GatewayAssembly {
         .init("certificate files", every: .seconds(5)) { await reload.look() },
         .init("disk reserve", every: .seconds(5)) { reserve.refresh() },
         .init("idle lockouts", every: .seconds(3600)) { _ = try await store.forgetIdle(policy: policy, now: now()) },
-        .init("agent CA", every: .seconds(3600)) {
-          try await authority.advance(now: now())
-          let (chain, key) = try GatewayAssembly.serverCertificate(of: authority, names: names, now: now())
-          try mutualIdentity.replace(chain: chain, key: key)
-        },
+        .init("agent CA", every: .seconds(3600)) { try await authority.advance(now: now()) },
+        .init("agents' listener", every: .seconds(2)) { try agentsListener.look() },
       ], logger: logger)
 
     // Shutdown runs backwards: readiness fails and answers carry `Connection: close` first; then the public doors finish what they have read,
@@ -141,13 +139,6 @@ struct GatewayAssembly {
       throw error
     }
     try store.close()
-  }
-
-  private static func serverCertificate(
-    of authority: AgentAuthority, names: [String], now: Instant
-  ) throws -> ([NIOSSLCertificate], NIOSSLPrivateKey) {
-    let (der, key) = try authority.issueServerCertificate(names: names, now: now)
-    return ([try NIOSSLCertificate(bytes: der, format: .der)], try NIOSSLPrivateKey(bytes: Array(key.derRepresentation), format: .der))
   }
 
   /// Removes a socket that an earlier run left behind. Throws where the path is something else.
