@@ -119,6 +119,14 @@ let package = Package(
   ]
 )
 
+// The fuzzer of every parser of foreign bytes: built only where it is asked for (Tests/Fuzzing/README.md), since it instruments everything.
+if Context.environment["GATEHOUSE_FUZZ"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "fuzz", dependencies: ["Bytes", "Identity", "PassThrough", "ActiveDirectory", "Web"], path: "Tests/Fuzzing",
+      exclude: ["README.md", "run"]))
+}
+
 // Every own target: complete concurrency checking comes with the language mode; the rest is stated once, here.
 for target in package.targets where target.type != .system {
   target.swiftSettings =

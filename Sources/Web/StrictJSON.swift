@@ -128,6 +128,8 @@ enum StrictJSON {
         while isDigit(next) { position += 1 }
       }
       guard position - start <= StrictJSON.longestNumber else { throw problem("a number has more than \(StrictJSON.longestNumber) characters") }
+      // Beyond the range of a Double decoders differ: some refuse, some say infinity.
+      guard Double(String(decoding: bytes[start..<position], as: UTF8.self))?.isFinite == true else { throw problem("a number is too large") }
     }
 
     /// The string that begins here, its escapes resolved, so that `"a"` and `"\u0061"` are the same name.

@@ -82,12 +82,12 @@ struct SignInRouteTests {
   @Test("answers each inner reason with its outer code, number and text", arguments: RefusalReason.allCases)
   func reasons(reason: RefusalReason) async throws {
     try await withGateway { gateway async throws in
-      gateway.script.answer("alice@contoso.com", with: .refused(Refusal(reason, subCode: "773")))
+      gateway.script.answer("alice@contoso.com", with: .refused(Refusal(reason, subCode: "subcode")))
       let answer = try await gateway.signIn(good)
       let body = try answer.decode(SignInBody.self)
       #expect(answer.status == 200 && body.verdict == "refused" && body.code == reason.outerCode.rawValue && body.aadsts == reason.outerCode.aadsts)
       #expect(body.message == reason.outerCode.message && body.user == nil)
-      #expect(!answer.text.contains(reason.rawValue) && !answer.text.contains("773"))
+      #expect(!answer.text.contains(reason.rawValue) && !answer.text.contains("subcode"))
     }
   }
 
@@ -194,7 +194,7 @@ struct SignInRouteTests {
       (#"{"userName":"a","password":"b","deadlineMilliseconds":-1}"#, "must be between 1 and 60000"),
       (#"{"userName":"a","password":"b","deadlineMilliseconds":60001}"#, "must be between 1 and 60000"),
       (#"{"userName":"a","password":"b","deadlineMilliseconds":1.5}"#, "A number is not whole, or out of range."),
-      (#"{"userName":"a","password":"b","deadlineMilliseconds":1e999999}"#, "A number is not whole"),
+      (#"{"userName":"a","password":"b","deadlineMilliseconds":1e999999}"#, "a number is too large"),
       (#"{"userName":"a","password":"b","deadlineMilliseconds":99999999999999999999}"#, "A number is not whole"),
       (#"{"userName":"a","password":"b","attributes":"mail"}"#, "The field \"attributes\""),
       (#"{"userName":"a","password":"b","attributes":[1]}"#, "must be a string"),

@@ -26,6 +26,8 @@ struct StrictJSONTests {
   @Test(
     "Everything else is refused",
     arguments: [
+      // Found by the fuzzer: decoders differ about what lies beyond a Double.
+      #"{"a":9100e9999999999999999}"#, #"{"a":-1e400}"#, #"{"a":1e309}"#,
       "", " ", "{", "}", "[]", "[{}]", "1", "null", "\"a\"", "{}{}", "{}x", "{} //", "{},", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}",
       "{\"a\":1 \"b\":2}",
       "{'a':1}", "{a:1}", "{\"a\":1;}", "{\"a\" 1}", "{\"a\"::1}", "{\"a\":[1,]}", "{\"a\":[,1]}", "{\"a\":[1 2]}", "{\"a\":[}", "{\"a\":{]",
