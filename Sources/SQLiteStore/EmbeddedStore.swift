@@ -75,7 +75,8 @@ package final class EmbeddedStore: Sendable {
 
   /// Ends the process at once, with status 74 (EX_IOERR).
   package static let exit: @Sendable (String) -> Void = { reason in
-    FileHandle.standardError.write(Data("gatehouse: the disk did not keep what was written (\(reason)); ending, to recover from the log\n".utf8))
+    let words = "gatehouse: the disk did not keep what was written (\(reason)); ending, to recover from the log\n"
+    try? FileHandle.standardError.write(contentsOf: Data(words.utf8))
     _exit(74)
   }
 

@@ -5,6 +5,7 @@ import Hummingbird
 import Identity
 import Logging
 import PassThrough
+import SignIn
 
 /// The gateway's end of the agent link. Enrolment is on the public listener; everything else wants the agent's certificate.
 struct AgentRoutes: Sendable {
@@ -21,11 +22,21 @@ struct AgentRoutes: Sendable {
   private static let bodyLimit = 4 * 1024 * 1024
   private static let smallBodyLimit = 16 * 1024
 
+  /// Refused enrolments by address.
+  private let enrolments = AddressThrottle()
+
   func addPublic(to router: Router<GatewayRequestContext>) {
     router.post("/agent/v1/enrol") { request, context in
       let envelope: SealedEnvelope = try await decode(request, limit: AgentRoutes.smallBodyLimit)
       let address = clientAddress(headers: request.headers, context.facts, proxies: proxies) ?? "unknown"
-      return jsonResponse(try await enrolment.enrol(envelope, address: address, now: now()))
+      // Nobody has proved anything yet, and each refusal is a row in the audit: who is refused again and again is slowed.
+      guard enrolments.mayGuess(IPAddress(address), now: .now) else { throw RequestFault.rateExceeded(retryAfterSeconds: 1) }
+      do {
+        return jsonResponse(try await enrolment.enrol(envelope, address: address, now: now()))
+      } catch let refusal as AgentEnrolment.Refusal {
+        enrolments.guessFailed(from: IPAddress(address), now: .now)
+        throw refusal
+      }
     }
   }
 

@@ -67,7 +67,7 @@ enum RequestFault: Error, Sendable, Equatable {
     case .unsupportedMediaType: "Send the body as application/json."
     case .unauthenticated: "Present an API key as `Authorization: Bearer KEY`, or a registered client certificate on the mutual-TLS listener."
     case .methodNotAllowed: "This path does not know that method."
-    case .rateExceeded: "This front-end has used up its rate. Wait as long as Retry-After says."
+    case .rateExceeded: "Your rate is used up. Wait as long as Retry-After says."
     }
   }
 }

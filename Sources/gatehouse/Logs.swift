@@ -5,6 +5,8 @@ import Logging
 /// Sets up logging for the process: one line an event, on standard error, for programs (JSON) or for people.
 enum Logs {
   static func start(_ configuration: LogConfiguration) {
+    // A reader of the log that went away shows as an error of the write, not as the end of the process.
+    signal(SIGPIPE, SIG_IGN)
     LoggingSystem.bootstrap { label in
       switch configuration.format {
       case .json: JSONLineLogHandler(label: label, logLevel: configuration.level)
@@ -50,6 +52,7 @@ struct JSONLineLogHandler: LogHandler {
     guard var data = try? encoder.encode(line) else { return }
     data.append(0x0a)
     // One write a line: lines of several threads do not mix (POSIX write(2) on pipes up to PIPE_BUF, and on files opened to append).
-    FileHandle.standardError.write(data)
+    // Foundation's other `write` traps when the log's disk is full or its reader is gone: neither may end a sign-in.
+    try? FileHandle.standardError.write(contentsOf: data)
   }
 }

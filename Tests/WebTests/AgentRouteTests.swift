@@ -376,4 +376,19 @@ struct EnrolmentRouteTests {
       #expect(answer.status == status)
     }
   }
+
+  @Test("slows an address that is refused again and again, so that nobody fills the audit before they have proved anything")
+  func flood() async throws {
+    try await withGateway { gateway async throws in
+      let request = RawRequest(
+        "POST", "/agent/v1/enrol", headers: [("Content-Type", "application/json")], body: Array(#"{"ciphertext":""}"#.utf8))
+      let connection = try await gateway.open()
+      var statuses: [Int] = []
+      // A hundred at once and two a second: on a slow machine some come back while the test still asks.
+      while statuses.count < 1000, statuses.last != 429 { statuses.append(Int(try await connection.exchange(request).status)) }
+      #expect(statuses.last == 429 && statuses.dropLast().allSatisfy { $0 == 403 } && statuses.count >= 100)
+      let refused = await gateway.store.events.filter { $0.kind == .enrolmentRefused }.count
+      #expect(refused == statuses.count - 1)
+    }
+  }
 }

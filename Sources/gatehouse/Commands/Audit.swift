@@ -78,12 +78,12 @@ struct Audit: AsyncParsableCommand {
         guard let last = batch.last else { break }
         for row in batch { try file.write(contentsOf: Data(try export.line(of: row))) }
         position = last.sequence
-        FileHandle.standardError.write(Data("\rexported through row \(position) of \(state.last)".utf8))
+        try? FileHandle.standardError.write(contentsOf: Data("\rexported through row \(position) of \(state.last)".utf8))
       }
       try file.write(contentsOf: Data(export.closing))
       try file.synchronize()
       try file.close()
-      FileHandle.standardError.write(Data("\n".utf8))
+      try? FileHandle.standardError.write(contentsOf: Data("\n".utf8))
       // What is on the disk is what counts: it is read back before the store may forget anything.
       let segment = try verifyExport(out, continuing: nil)
       guard segment == export.segment else { throw StartProblem("\(out) does not hold what was written. Export again to another disk.") }
