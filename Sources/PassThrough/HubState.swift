@@ -231,6 +231,16 @@ package struct HubState: Sendable {
   /// Time passes: to be called several times a second.
   package mutating func tick(now: HubTime) -> [Action] {
     var actions: [Action] = []
+    // Deadlines first: a question whose time is over is not asked elsewhere because its agent went too.
+    for (id, waiting) in pending where waiting.deadline <= now {
+      pending[id] = nil
+      if let agent = waiting.agent {
+        sessions[agent]?.queue.removeAll { $0 == id }
+        if waiting.delivered != nil { sessions[agent]?.inFlight -= 1 }
+      }
+      let cause: UnknownCause = waiting.agent == nil ? (waiting.notes.isEmpty ? .noAgent : .agentLost) : .deadlineExceeded
+      actions.append(.finish(question: id, Judgement(.unknown(cause), trace: waiting.notes), agent: waiting.agent))
+    }
     for (agent, session) in sessions {
       let silent = now - session.lastBeat > HubState.beatLimit
       let unreachable = session.withoutPollSince.map { now - $0 > HubState.pollGap } ?? false
@@ -244,15 +254,6 @@ package struct HubState: Sendable {
         sessions[agent]?.polls.removeAll { $0.until <= now }
         if sessions[agent]?.polls.isEmpty == true { sessions[agent]?.withoutPollSince = now }
       }
-    }
-    for (id, waiting) in pending where waiting.deadline <= now {
-      pending[id] = nil
-      if let agent = waiting.agent {
-        sessions[agent]?.queue.removeAll { $0 == id }
-        if waiting.delivered != nil { sessions[agent]?.inFlight -= 1 }
-      }
-      let cause: UnknownCause = waiting.agent == nil ? (waiting.notes.isEmpty ? .noAgent : .agentLost) : .deadlineExceeded
-      actions.append(.finish(question: id, Judgement(.unknown(cause), trace: waiting.notes), agent: waiting.agent))
     }
     return actions
   }
