@@ -29,6 +29,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
   private let globalCatalog: DirectoryPartition?
   private let logOn: ServiceLogOn
   private let standing: DirectoryAlarms
+  private let threads: DirectoryThreads
   private let groups = GroupLookup()
 
   /// - Parameters:
@@ -49,6 +50,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
     self.settings = settings
     self.logOn = logOn
     standing = alarms
+    threads = DirectoryThreads(maximumWaiting: settings.maximumWaiting, timers: timers)
     // Several search bases of one domain share its servers' connections.
     var made: [(domain: DirectoryDomain, partition: DirectoryPartition)] = []
     for domain in settings.domains {
@@ -94,7 +96,9 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
-      let verdict = try await judge(credential, request, deadline, trace)
+      let verdict = try await threads.lend(deadline: deadline) { () async throws(LDAPFault) in
+        try await judge(credential, request, deadline, trace)
+      }
       return Judgement(verdict, trace: trace.notes)
     } catch {
       if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }
