@@ -66,10 +66,11 @@ struct GatewayAssembly {
     let agentsListener = AgentsListenerCertificate(authority: authority, names: names, identity: mutualIdentity, now: now)
     let reload = CertificateReload(configuration.publicListener, identity: publicIdentity, now: now, logger: logger)
 
+    let admission = AdmissionGate()
     let coverage = RealmCoverage(realms: realms, hub: hub, now: now)
     let drain = DrainSignal()
     let services = GatewayServices(
-      signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: lockout,
+      signIn: signIn, admission: admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: lockout,
       audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, alarms: [hub, coverage, reserve, reload], nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
@@ -96,6 +97,7 @@ struct GatewayAssembly {
     let housekeeping = Housekeeping(
       chores: [
         .init("hub", every: .milliseconds(100)) { hub.tick() },
+        .init("admission", every: .milliseconds(100)) { late in admission.tick(waited: late) },
         .init("registers", every: .seconds(1)) {
           try await registry.refresh()
           try await realms.refresh()
