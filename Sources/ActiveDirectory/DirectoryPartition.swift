@@ -71,7 +71,7 @@ final class DirectoryPartition: Sendable {
 
   /// Binds as a person on the first server that can be reached, and proves the session where that succeeds.
   func bind(
-    _ name: String, password: Password, proving entry: LDAPEntry?, deadline: Deadline, trace: TraceRecorder
+    _ name: String, password: Password, proving entry: LDAPEntry?, deadline: Deadline, permission: BindPermission, trace: TraceRecorder
   ) async throws(LDAPFault) -> (result: LDAPResult, tokens: [[UInt8]]) {
     var last: LDAPFault?
     let servers = try await locator.servers(deadline: deadline)
@@ -85,6 +85,8 @@ final class DirectoryPartition: Sendable {
         let answer = try await pools(of: server).binds.lend(deadline: share) { connection async throws(LDAPFault) -> (LDAPResult, [[UInt8]]) in
           // "Must not start a bind after the deadline" (PasswordValidator): the wait for a connection may have used it up.
           guard !deadline.hasPassed else { throw .noTime }
+          // At the last moment, and telling that it is: from here on asking another agent may cost a second bad-password count.
+          guard await permission.isGiven() else { throw .withdrawn }
           wasSent.isSet = true
           let started = ContinuousClock.now
           let result = try await connection.bind(name, password: password.secret, timeout: self.operationTimeout(deadline))

@@ -12,7 +12,7 @@ import NIOPosix
 ///                                    one ──bind as that entry──► refused (sub-code) | success ──proof──► accepted
 /// ```
 /// Whoever is found or not, a question costs one search and one bind, so that an outsider learns nothing from the time.
-package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
+package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSource {
   private struct Found: Sendable {
     var entry: LDAPEntry
     var partition: DirectoryPartition
@@ -86,7 +86,9 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
     }
   }
 
-  package func validate(_ credential: Credential, wanting request: AttributeRequest, deadline: Deadline) async -> Judgement {
+  package func validate(
+    _ credential: Credential, wanting request: AttributeRequest, deadline: Deadline, permission: BindPermission
+  ) async -> Judgement {
     // The gateway and the agent refused this already; the door does not rely on it.
     guard !credential.password.secret.isEmpty, !credential.password.secret.contains(where: { $0 == 0 }) else {
       return Judgement(.refused(Refusal(.malformedPassword)))
@@ -97,7 +99,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
       let verdict = try await threads.lend(deadline: deadline) { () async throws(LDAPFault) in
-        try await judge(credential, request, deadline, trace)
+        try await judge(credential, request, deadline, permission, trace)
       }
       return Judgement(verdict, trace: trace.notes)
     } catch {
@@ -109,15 +111,15 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
   // MARK: The steps
 
   private func judge(
-    _ credential: Credential, _ request: AttributeRequest, _ deadline: Deadline, _ trace: TraceRecorder
+    _ credential: Credential, _ request: AttributeRequest, _ deadline: Deadline, _ permission: BindPermission, _ trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     let wanted = PersonAttributes.permitted(request)
     let name = LoginName(credential.userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
     switch try await find(name, wanted: wanted, deadline: deadline, trace: trace) {
     case .person(let found):
-      return try await bind(as: found, credential, request, wanted: wanted, deadline: deadline, trace: trace)
+      return try await bind(as: found, credential, request, wanted: wanted, deadline: deadline, permission: permission, trace: trace)
     case .nobody(let refusal):
-      return try await bindToNobody(credential, refusal, deadline: deadline, trace: trace)
+      return try await bindToNobody(credential, refusal, deadline: deadline, permission: permission, trace: trace)
     }
   }
 
@@ -163,14 +165,15 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
   }
 
   private func bind(
-    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], deadline: Deadline, trace: TraceRecorder
+    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], deadline: Deadline, permission: BindPermission,
+    trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     guard let identifier = PersonAttributes.identifier(found.entry, kind: settings.kind) else {
       throw .protocolViolation("the service account cannot read the identifier of \(found.entry.distinguishedName)")
     }
     let object = DirectoryObject(realm: settings.realm, id: identifier)
     let (result, tokens) = try await found.partition.bind(
-      found.entry.distinguishedName, password: credential.password, proving: found.entry, deadline: deadline, trace: trace)
+      found.entry.distinguishedName, password: credential.password, proving: found.entry, deadline: deadline, permission: permission, trace: trace)
     switch BindMeaning(result, kind: settings.kind) {
     case .refused(let reason, let subCode): return .refused(Refusal(reason, object: object, subCode: subCode))
     case .unknown(let cause, _): return .unknown(cause)
@@ -195,11 +198,12 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
 
   /// The second half of what a found person would cost, bound to a name that no directory can have.
   private func bindToNobody(
-    _ credential: Credential, _ refusal: Refusal, deadline: Deadline, trace: TraceRecorder
+    _ credential: Credential, _ refusal: Refusal, deadline: Deadline, permission: BindPermission, trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     guard let home = domains.first else { throw .noServer("no domain is configured") }
     let name = "CN=gatehouse-\(Identifier().description),\(home.domain.searchBase)"
-    let (result, _) = try await home.partition.bind(name, password: credential.password, proving: nil, deadline: deadline, trace: trace)
+    let (result, _) = try await home.partition.bind(
+      name, password: credential.password, proving: nil, deadline: deadline, permission: permission, trace: trace)
     // noSuchObject is how some directories say invalidCredentials of a name that they do not have.
     if result.code == 32 { return .refused(refusal) }
     switch BindMeaning(result, kind: settings.kind) {

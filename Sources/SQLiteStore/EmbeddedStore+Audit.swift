@@ -16,6 +16,7 @@ extension EmbeddedStore: AuditLog {
       // The kinds travel as a JSON array: a list of any length, bound like everything else.
       let kindList = try kinds.map { String(decoding: try JSONEncoder().encode($0.sorted()), as: UTF8.self) }
       let limit = max(1, min(10_000, query.limit))
+      let agent = query.agent.map { Data($0.bytes) }
       let since = query.since?.stored ?? .min
       let until = query.until?.stored ?? .max
       // One statement for each index that can lead to the rows; the rest of the question is a filter.
@@ -24,9 +25,16 @@ extension EmbeddedStore: AuditLog {
         rows = try database.rows(
           """
           SELECT chain, sequence, event, hash FROM audit_row WHERE reference = ?1 AND time BETWEEN ?2 AND ?3
+            AND (?4 IS NULL OR subject = ?4) AND (?5 IS NULL OR actor = ?5) AND (?8 IS NULL OR agent = ?8)
+            AND (?6 IS NULL OR CAST(kind AS TEXT) IN (SELECT value FROM json_each(?6))) ORDER BY time DESC, id DESC LIMIT ?7
+          """, reference.text.blob, since, until, query.subject?.blob, query.actor?.blob, kindList, limit, agent)
+      } else if let agent {
+        rows = try database.rows(
+          """
+          SELECT chain, sequence, event, hash FROM audit_row WHERE agent = ?1 AND time BETWEEN ?2 AND ?3
             AND (?4 IS NULL OR subject = ?4) AND (?5 IS NULL OR actor = ?5)
             AND (?6 IS NULL OR CAST(kind AS TEXT) IN (SELECT value FROM json_each(?6))) ORDER BY time DESC, id DESC LIMIT ?7
-          """, reference.text.blob, since, until, query.subject?.blob, query.actor?.blob, kindList, limit)
+          """, agent, since, until, query.subject?.blob, query.actor?.blob, kindList, limit)
       } else if let subject = query.subject {
         rows = try database.rows(
           """
@@ -117,9 +125,10 @@ extension Database {
       // The triggers refuse any other place in the chain, and move its head.
       try run(
         """
-        INSERT INTO audit_row (chain, sequence, time, kind, reference, actor, subject, event, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        INSERT INTO audit_row (chain, sequence, time, kind, reference, actor, subject, event, hash, agent)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """, chain.blob, row.sequence, event.time.stored, event.kind.rawValue.blob, event.reference?.text.blob, event.actor.blob,
-        event.subject?.blob, Data(text), Data(row.hash))
+        event.subject?.blob, Data(text), Data(row.hash), event.agent.map { Data($0.bytes) })
       head = (row.sequence, row.hash)
     }
     heads[chain] = head

@@ -131,6 +131,8 @@ struct FaultTranslation<Context: RequestContext>: RouterMiddleware {
     case let fault as RequestFault: return fault
     case let refusal as AgentEnrolment.Refusal: return .forbidden(refusal.message)
     case is AgentHub.LaneSuperseded, is AgentHub.TooManyLanes: return .conflict("Open a new lane.")
+    case is AgentHub.IdentityInUse:
+      return .conflict("Another process works under this agent's identity. Stop one of the two; enrol a second agent under a name of its own.")
     case StoreError.conflict(let text): return .conflict(text)
     case StoreError.notFound(let text): return .notFound(text)
     case StoreError.unavailable(let text):

@@ -97,7 +97,10 @@ struct LiveGateway: Sendable {
       services: GatewayServices(
         signIn: signIn, admission: options.admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
         lockoutPolicy: LockoutPolicy(),
-        audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, alarms: [], nodes: [node], nodeName: "test",
+        audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority,
+        canaries: CanaryRegister(store: store, protector: OpenProtector()),
+        quarantine: AgentQuarantine(store: store, registry: registry, hub: hub, logger: logger), lockoutThreshold: { _, _ in .none }, alarms: [],
+        nodes: [node], nodeName: "test",
         deadline: options.deadline, started: time.now, now: time.reading, obstacles: { obstacles.value },
         metrics: {
           exposition.makeCounter(label: "seen_total", dimensions: []).increment(by: 1)
