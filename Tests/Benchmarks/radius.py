@@ -1,5 +1,6 @@
 """FreeRADIUS with rlm_ldap, binds only: the peer that sign-ins are compared with. Nothing of its own is searched: LDAP-UserDN is preset."""
 import re
+import resource
 import subprocess
 import time
 
@@ -115,6 +116,7 @@ server default {{
     def run(self, seconds):
         """Binds for about so long; answers the rate of those that were accepted."""
         before, began = self.server.usage(), time.monotonic()
+        client = resource.getrusage(resource.RUSAGE_CHILDREN)
         accepted = bad = 0
         used = 0.0
         times = 4
@@ -125,6 +127,9 @@ server default {{
             used += result["seconds"]
             times = max(4, int(times * min(seconds, 3) / result["seconds"]))
         after = self.server.usage()
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        client = spent.ru_utime + spent.ru_stime - client.ru_utime - client.ru_stime
         return {
-            "rate": accepted / used, "bad": bad, "cpu": (after["cpu"] - before["cpu"]) / max(1, accepted) * 1000, "rss": after["rss"],
+            "rate": accepted / used, "accepted": accepted, "bad": bad, "cpu": (after["cpu"] - before["cpu"]) / max(1, accepted) * 1000, "rss": after["rss"],
+            "driver": client / max(1, accepted) * 1000,
         }
