@@ -93,7 +93,7 @@ let package = Package(
       dependencies: ["Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "CertificateLifecycle", x509, asn1, crypto]),
 
     // Tests.
-    .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
+    .testTarget(name: "BytesTests", dependencies: ["Bytes", "GatehouseTesting"]),
     .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
     .testTarget(name: "SignInTests", dependencies: ["SignIn", "Identity", "Bytes", "GatehouseTesting"]),

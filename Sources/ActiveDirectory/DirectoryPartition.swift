@@ -156,7 +156,7 @@ final class DirectoryPartition: Sendable {
   private func makePools(_ server: DirectoryServer) -> Pools {
     let (settings, names, timers, logOn) = (settings, names, timers, logOn)
     func pool(
-      _ limit: Int, _ purpose: String, _ protection: LDAPConnection.Protection,
+      _ limit: Int, _ protection: LDAPConnection.Protection,
       prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?
     ) -> ConnectionPool {
       let turnstile = Turnstile(limit: limit, maximumWaiting: settings.maximumWaiting, timers: timers)
@@ -165,17 +165,17 @@ final class DirectoryPartition: Sendable {
         let addresses = await names.addresses(of: server, port: port, deadline: deadline)
         let peer = LDAPConnection.Peer(
           host: server.host, addresses: addresses, protection: protection, authorityFile: settings.authorityFile)
-        let connection = LDAPConnection(name: "ldap-\(purpose)", timers: timers)
+        let connection = LDAPConnection(timers: timers)
         let descriptor = try await connection.open(peer, timeout: min(settings.timeouts.connect, deadline.remaining()))
         try await prepare?(connection, deadline)
         return (connection, descriptor)
       }
     }
     return Pools(
-      searches: pool(settings.searchConnections, "search", logOn.protection) { connection, deadline async throws(LDAPFault) in
+      searches: pool(settings.searchConnections, logOn.protection) { connection, deadline async throws(LDAPFault) in
         try await logOn.logOn(connection, server: server, timeout: settings.timeouts.operation, deadline: deadline)
       },
-      binds: pool(settings.bindConnections, "bind", .tls(settings.security), prepare: nil))
+      binds: pool(settings.bindConnections, .tls(settings.security), prepare: nil))
   }
 
   /// A configured port is that of the configured transport; searches by Kerberos go to the port of plain LDAP beside it.

@@ -29,6 +29,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   private let globalCatalog: DirectoryPartition?
   private let logOn: ServiceLogOn
   private let standing: DirectoryAlarms
+  private let threads: DirectoryThreads
   private let groups = GroupLookup()
 
   /// - Parameters:
@@ -49,6 +50,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     self.settings = settings
     self.logOn = logOn
     standing = alarms
+    threads = DirectoryThreads(maximumWaiting: settings.maximumWaiting, timers: timers)
     // Several search bases of one domain share its servers' connections.
     var made: [(domain: DirectoryDomain, partition: DirectoryPartition)] = []
     for domain in settings.domains {
@@ -96,7 +98,9 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
-      let verdict = try await judge(credential, request, deadline, permission, trace)
+      let verdict = try await threads.lend(deadline: deadline) { () async throws(LDAPFault) in
+        try await judge(credential, request, deadline, permission, trace)
+      }
       return Judgement(verdict, trace: trace.notes)
     } catch {
       if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }

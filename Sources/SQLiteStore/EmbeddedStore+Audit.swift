@@ -2,6 +2,7 @@ import Bytes
 import Foundation
 import GRDB
 import Identity
+import Synchronization
 
 extension EmbeddedStore: AuditLog {
   package func append(_ events: [AuditEvent]) async throws {
@@ -115,14 +116,11 @@ extension Row {
 }
 
 extension Database {
-  /// Extends the chain by `events`, inside the transaction that is open. The head is read from the file each time: whoever else may have
-  /// written to it, the chain has no fork.
-  func append(_ events: [AuditEvent], to chain: String) throws {
+  /// Extends the chain by `events`, inside the transaction that is open.
+  func append(_ events: [AuditEvent], to chain: String, heads: AuditHeads) throws {
     guard !events.isEmpty else { return }
-    guard let head = try row("SELECT last, last_hash FROM audit_chain WHERE chain = ?", chain.blob) else {
-      throw StoreError.unavailable("the audit chain \(chain) is not in the store's file")
-    }
-    for (row, text) in AuditChain.extend(chain, after: try head.integer(0), hash: try head.bytes(1), with: events) {
+    var head = try heads[chain] ?? auditHead(of: chain)
+    for (row, text) in AuditChain.extend(chain, after: head.sequence, hash: head.hash, with: events) {
       let event = row.event
       // The triggers refuse any other place in the chain, and move its head.
       try run(
@@ -131,6 +129,30 @@ extension Database {
           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """, chain.blob, row.sequence, event.time.stored, event.kind.rawValue.blob, event.reference?.text.blob, event.actor.blob,
         event.subject?.blob, Data(text), Data(row.hash), event.agent.map { Data($0.bytes) })
+      head = (row.sequence, row.hash)
     }
+    heads[chain] = head
   }
+
+  private func auditHead(of chain: String) throws -> AuditHeads.Head {
+    guard let head = try row("SELECT last, last_hash FROM audit_chain WHERE chain = ?", chain.blob) else {
+      throw StoreError.unavailable("the audit chain \(chain) is not in the store's file")
+    }
+    return (try head.integer(0), try head.bytes(1))
+  }
+}
+
+/// Where each chain ends, as this process wrote it last. Only a memory of what the file says: should somebody else have written to it, the
+/// triggers refuse the row, the memory is dropped, and the write is made anew from what the file says.
+final class AuditHeads: Sendable {
+  typealias Head = (sequence: Int64, hash: [UInt8])
+
+  private let known = Mutex<[String: Head]>([:])
+
+  subscript(chain: String) -> Head? {
+    get { known.withLock { $0[chain] } }
+    set { known.withLock { $0[chain] = newValue } }
+  }
+
+  func forget() { known.withLock { $0 = [:] } }
 }

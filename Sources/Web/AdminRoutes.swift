@@ -297,6 +297,6 @@ func segment(_ name: String, of context: GatewayRequestContext) throws -> String
 func decodeAdmin<T: Decodable>(_ request: Request) async throws -> T {
   var request = request
   let bytes = try await request.readBody(limit: 64 * 1024)
-  do { _ = try StrictJSON.names(ofObject: bytes) } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
+  do { _ = try JSONText(object: bytes) } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
   do { return try JSONDecoder().decode(T.self, from: Data(bytes)) } catch { throw RequestFault.malformed(describe(error)) }
 }

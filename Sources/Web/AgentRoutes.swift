@@ -101,7 +101,7 @@ struct AgentRoutes: Sendable {
     guard isJSON(request.headers[.contentType]) else { throw RequestFault.unsupportedMediaType }
     var request = request
     let bytes = try await request.readBody(limit: limit)
-    do { _ = try StrictJSON.names(ofObject: bytes) } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
+    do { _ = try JSONText(object: bytes) } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
     do { return try JSONDecoder().decode(T.self, from: Data(bytes)) } catch { throw RequestFault.malformed(describe(error)) }
   }
 }
