@@ -306,7 +306,9 @@ final class SignInEngine {
       if let pending = connection.abandon() { conclude(pending, .timedOut) }
     }
     // The server ends idle connections after a while, and a request could meet that end on the way.
-    for connection in idle where time - connection.idleSince > 15_000_000_000 { connection.close() }
+    let old = idle.filter { time - $0.idleSince > 15_000_000_000 }
+    idle.removeAll { time - $0.idleSince > 15_000_000_000 }
+    for connection in old { connection.close() }
     while firstWaiting < waiting.count, waiting[firstWaiting].due + settings.timeout <= time, let pending = takeWaiting() {
       conclude(pending, .timedOut)
     }
