@@ -69,16 +69,32 @@ package struct Heartbeat: Sendable, Codable {
   package var alarms: [Alarm]
   /// It finishes what it has and wants nothing new.
   package var draining: Bool
+  /// How the directory servers are; nil from agents that do not tell.
+  package var directories: [DirectoryReport]?
 
   package static let currentVersion = 1
 
-  package init(capabilities: [String], software: String, clock: Instant, alarms: [Alarm], draining: Bool) {
+  package init(
+    capabilities: [String], software: String, clock: Instant, alarms: [Alarm], draining: Bool, directories: [DirectoryReport]? = nil
+  ) {
     version = Heartbeat.currentVersion
     self.capabilities = capabilities
     self.software = software
     self.clock = clock
     self.alarms = alarms
     self.draining = draining
+    self.directories = directories
+  }
+
+  package init(from decoder: any Decoder) throws {
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    version = try fields.decode(Int.self, forKey: .version)
+    capabilities = try fields.decode([String].self, forKey: .capabilities)
+    software = try fields.decode(String.self, forKey: .software)
+    clock = try fields.decode(Instant.self, forKey: .clock)
+    alarms = try fields.decode([Alarm].self, forKey: .alarms)
+    draining = try fields.decode(Bool.self, forKey: .draining)
+    directories = try fields.decodeIfPresent(LenientReports.self, forKey: .directories)?.reports
   }
 }
 

@@ -1,4 +1,5 @@
 import Foundation
+import GatehouseTesting
 import NIOCore
 import NIOPosix
 import Synchronization
@@ -205,8 +206,8 @@ final class FaultProxy: Sendable {
 
   fileprivate func current() -> (fault: Fault, generation: Int) { state.withLock { ($0.fault, $0.generation) } }
 
-  fileprivate func generator(_ number: Int, _ direction: Direction) -> SeededBits {
-    SeededBits(seed: seed &* 0x9e37_79b9_7f4a_7c15 &+ UInt64(number) &* 2 &+ (direction == .toClient ? 1 : 0))
+  fileprivate func generator(_ number: Int, _ direction: Direction) -> SeededGenerator {
+    SeededGenerator(seed: seed &* 0x9e37_79b9_7f4a_7c15 &+ UInt64(number) &* 2 &+ (direction == .toClient ? 1 : 0))
   }
 
   fileprivate func count(_ bytes: Int, _ direction: Direction, flipped: Int) {
@@ -241,7 +242,7 @@ private final class Connection {
   /// The bytes of one direction.
   private struct Lane {
     let direction: FaultProxy.Direction
-    var random: SeededBits
+    var random: SeededGenerator
     var waiting: [(bytes: [UInt8], due: NIODeadline)] = []
     var isEnded = false
     /// Bytes that passed since the fault began, and under which fault.
@@ -420,22 +421,9 @@ private final class End: ChannelInboundHandler {
   }
 }
 
-/// SplitMix64: the same numbers for the same seed, everywhere.
-private struct SeededBits: RandomNumberGenerator {
-  private var state: UInt64
-
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-    return mixed ^ (mixed >> 31)
-  }
-
+extension SeededGenerator {
   /// In 0..<1.
-  mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
+  fileprivate mutating func unit() -> Double { Double.random(in: 0..<1, using: &self) }
 }
 
 /// What NIO has no words for: sockets that are bound and do not listen, or listen and answer nobody.
