@@ -31,6 +31,8 @@ package final class AgentHub: Sendable {
     var signers: [Identifier: P256.Signing.PublicKey] = [:]
     var nextPoll = 0
     var lastSeen: [Identifier: Instant] = [:]
+    /// What each agent told last of its directory servers.
+    var weather: [Identifier: [DirectoryReport]] = [:]
   }
 
   private struct LaneKey: Hashable {
@@ -177,6 +179,7 @@ package final class AgentHub: Sendable {
     }
     perform { shell in
       shell.lastSeen[agent.id] = wall
+      shell.weather[agent.id] = heartbeat.directories.map { DirectoryReport.admitted($0, realms: agent.realms) }
       return shell.machine.beat(
         agent: agent.id, realms: agent.realms, now: now, draining: heartbeat.draining, alarms: Array(alarms),
         software: String(decoding: heartbeat.software.utf8.prefix(64), as: UTF8.self),
@@ -190,6 +193,7 @@ package final class AgentHub: Sendable {
     let now = now
     perform { shell in
       shell.lanes = shell.lanes.filter { $0.key.agent != agent }
+      shell.weather[agent] = nil
       return shell.machine.drop(agent: agent, now: now)
     }
   }
@@ -215,6 +219,14 @@ package final class AgentHub: Sendable {
 
   /// What the hub knows of every connected agent, for `status`.
   package var sessions: [Identifier: HubState.Session] { shell.withLock { $0.machine.sessions } }
+
+  /// How each connected agent's directory servers are, as the agent told last; agents that do not tell are missing.
+  package var directoryWeather: [Identifier: [DirectoryReport]] {
+    shell.withLock { shell in
+      let sessions = shell.machine.sessions
+      return shell.weather.filter { sessions[$0.key] != nil }
+    }
+  }
 
   /// Questions under way, for metrics.
   package var pendingCount: Int { shell.withLock { $0.machine.pendingCount } }

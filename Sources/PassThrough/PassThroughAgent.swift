@@ -36,6 +36,7 @@ package struct PassThroughAgent: Service {
   private let connection: any GatewayConnection
   private let validators: [RealmName: any PasswordValidator]
   private let alarms: [any AlarmSource]
+  private let directories: [any DirectoryObserver]
   private let lanes: Int
   private let software: String
   private let now: @Sendable () -> Instant
@@ -56,12 +57,14 @@ package struct PassThroughAgent: Service {
   static let beginGrace: Duration = .seconds(2)
 
   package init(
-    connection: any GatewayConnection, validators: [RealmName: any PasswordValidator], alarms: [any AlarmSource], lanes: Int = 2,
-    software: String, now: @escaping @Sendable () -> Instant, told: @escaping @Sendable (HeartbeatAnswer) -> Void, logger: Logger
+    connection: any GatewayConnection, validators: [RealmName: any PasswordValidator], alarms: [any AlarmSource],
+    directories: [any DirectoryObserver] = [], lanes: Int = 2, software: String, now: @escaping @Sendable () -> Instant,
+    told: @escaping @Sendable (HeartbeatAnswer) -> Void, logger: Logger
   ) {
     self.connection = connection
     self.validators = validators
     self.alarms = alarms
+    self.directories = directories
     self.lanes = lanes
     self.software = software
     self.now = now
@@ -281,11 +284,13 @@ package struct PassThroughAgent: Service {
   private func beat(draining: Bool) async throws {
     var standing: [Alarm] = []
     for source in alarms { standing += await source.alarms() }
+    var weather: [DirectoryReport] = []
+    for source in directories { weather += await source.reports() }
     let sent = ContinuousClock.now
     let answer = try await connection.heartbeat(
       Heartbeat(
         capabilities: [QuestionKind.validate.rawValue, StageReport.capability], software: software, clock: now(), alarms: standing,
-        draining: draining, instance: instance))
+        draining: draining, instance: instance, directories: weather.isEmpty ? nil : Array(weather.prefix(DirectoryReport.mostReports))))
     contact.learn(takesBack: answer.capabilities?.contains(StageReport.capability) ?? false)
     hand.answered(sent: sent)
     told(answer)

@@ -88,10 +88,15 @@ package struct Heartbeat: Sendable, Codable {
   package var draining: Bool
   /// The process that beats, as in `WorkRequest`; nil where the agent is too old to tell.
   package var instance: Identifier?
+  /// How the directory servers are; nil from agents that do not tell.
+  package var directories: [DirectoryReport]?
 
   package static let currentVersion = 1
 
-  package init(capabilities: [String], software: String, clock: Instant, alarms: [Alarm], draining: Bool, instance: Identifier? = nil) {
+  package init(
+    capabilities: [String], software: String, clock: Instant, alarms: [Alarm], draining: Bool, instance: Identifier? = nil,
+    directories: [DirectoryReport]? = nil
+  ) {
     self.instance = instance
     version = Heartbeat.currentVersion
     self.capabilities = capabilities
@@ -99,6 +104,18 @@ package struct Heartbeat: Sendable, Codable {
     self.clock = clock
     self.alarms = alarms
     self.draining = draining
+    self.directories = directories
+  }
+
+  package init(from decoder: any Decoder) throws {
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    version = try fields.decode(Int.self, forKey: .version)
+    capabilities = try fields.decode([String].self, forKey: .capabilities)
+    software = try fields.decode(String.self, forKey: .software)
+    clock = try fields.decode(Instant.self, forKey: .clock)
+    alarms = try fields.decode([Alarm].self, forKey: .alarms)
+    draining = try fields.decode(Bool.self, forKey: .draining)
+    directories = try fields.decodeIfPresent(LenientReports.self, forKey: .directories)?.reports
   }
 }
 
