@@ -140,7 +140,7 @@ final class CommitQueue: Sendable {
           }
         } catch  where error.endsBatch || !database.isInsideTransaction {
           throw error
-        } catch where isolating {
+        } catch  where isolating {
           refused.append((write, error))
         } catch {
           try? database.rollback()

@@ -77,6 +77,31 @@ extension RequestContext {
   fileprivate var requestID: String? { logger[metadataKey: "hb.request.id"]?.description }
 }
 
+/// What a sign-in gets while the gateway has more under way than it can answer in time. Waits are spread, so that many who were turned away
+/// together do not come back together.
+func overloadFault() -> RequestFault {
+  .unavailable("The gateway has more sign-ins than it can answer now. Try again.", retryAfterSeconds: Int.random(in: 1...5))
+}
+
+/// The same for requests that are turned away before there is a handler for them.
+func overloadAnswer() -> (HTTPResponse, ByteBuffer) {
+  let fault = overloadFault()
+  Counter(label: Telemetry.requestFaults.rawValue, dimensions: [("fault", "overloaded")]).increment()
+  var json = CanonicalJSON(capacity: 160)
+  json.object { json in
+    json.key("error")
+    json.object { json in
+      json.member("code", fault.code)
+      json.member("message", fault.message)
+    }
+  }
+  var fields = HTTPFields()
+  fields[.contentType] = "application/json"
+  fields[.contentLength] = "\(json.bytes.count)"
+  if case .unavailable(_, let seconds) = fault { fields[.retryAfter] = "\(seconds)" }
+  return (HTTPResponse(status: fault.status, headerFields: fields), ByteBuffer(bytes: json.bytes))
+}
+
 /// The body of every answer that is an error.
 struct FaultBody: Codable {
   struct Detail: Codable {

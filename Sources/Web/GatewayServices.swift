@@ -6,6 +6,7 @@ import SignIn
 /// The rooms, ports and settings that routes need; filled in by the house's assembly.
 package struct GatewayServices: Sendable {
   package var signIn: SignInService
+  package var admission: AdmissionGate
   package var desk: FrontEndDesk
   package var frontEnds: any FrontEndStore
   package var realms: RealmDirectory
@@ -35,7 +36,8 @@ package struct GatewayServices: Sendable {
   package var adminRoles: AdminRoles
 
   package init(
-    signIn: SignInService, desk: FrontEndDesk, frontEnds: any FrontEndStore, realms: RealmDirectory, realmStore: any RealmStore,
+    signIn: SignInService, admission: AdmissionGate, desk: FrontEndDesk, frontEnds: any FrontEndStore, realms: RealmDirectory,
+    realmStore: any RealmStore,
     lockouts: any LockoutStore, lockoutPolicy: LockoutPolicy, audit: any AuditLog, hub: AgentHub, registry: AgentRegistry,
     enrolment: AgentEnrolment, authority: AgentAuthority, canaries: CanaryRegister, quarantine: AgentQuarantine,
     lockoutThreshold: @escaping @Sendable (RealmName, UserName) async -> LockoutThreshold, alarms: [any AlarmSource], nodes: [String],
@@ -44,6 +46,7 @@ package struct GatewayServices: Sendable {
     metrics: @escaping @Sendable () -> String, adminRoles: AdminRoles
   ) {
     self.signIn = signIn
+    self.admission = admission
     self.desk = desk
     self.frontEnds = frontEnds
     self.realms = realms

@@ -10,18 +10,21 @@ import SignIn
 struct SignInRoutes: Sendable {
   let service: SignInService
   let desk: FrontEndDesk
+  let gate: AdmissionGate
   let limits: ListenerLimits
   /// The longest deadline, and the one where the caller names none.
   let deadline: Duration
   let now: @Sendable () -> Instant
 
   func add(to router: Router<GatewayRequestContext>) {
-    router.post("/v1/sign-in") { request, context in try await signIn(request, context) }
+    router.post(RouterPath(OverloadHandler.path)) { request, context in try await signIn(request, context) }
   }
 
   private func signIn(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
     var request = request
     let arrived = ContinuousClock.now
+    guard gate.enter(waited: context.facts.waited(now: arrived)) else { throw overloadFault() }
+    defer { gate.leave() }
     let frontEnd = try authenticate(request, context)
     guard desk.mayAsk(frontEnd, now: arrived) else { throw RequestFault.rateExceeded(retryAfterSeconds: 1) }
     guard isJSON(request.headers[.contentType]) else { throw RequestFault.unsupportedMediaType }

@@ -76,10 +76,11 @@ struct GatewayAssembly {
     let agentsListener = AgentsListenerCertificate(authority: authority, names: names, identity: mutualIdentity, now: now)
     let reload = CertificateReload(configuration.publicListener, identity: publicIdentity, now: now, logger: logger)
 
+    let admission = AdmissionGate()
     let coverage = RealmCoverage(realms: realms, hub: hub, now: now)
     let drain = DrainSignal()
     let services = GatewayServices(
-      signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: lockout,
+      signIn: signIn, admission: admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: lockout,
       audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, canaries: canaries, quarantine: quarantine,
       lockoutThreshold: { _, _ in .unknown("agents do not report it yet") },
       alarms: [hub, coverage, reserve, reload, watch, opinions], nodes: nodes,
@@ -108,6 +109,7 @@ struct GatewayAssembly {
     let housekeeping = Housekeeping(
       chores: [
         .init("hub", every: .milliseconds(100)) { hub.tick() },
+        .init("admission", every: .milliseconds(100)) { late in admission.tick(waited: late) },
         .init("registers", every: .seconds(1)) {
           try await registry.refresh()
           try await realms.refresh()

@@ -26,6 +26,7 @@ struct LiveGateway: Sendable {
     var asksAgents = false
     /// Asked at the interval, where the test has set one.
     var canaryInterval: Duration?
+    var admission = AdmissionGate()
   }
 
   static let realmName = "contoso.com"
@@ -100,7 +101,8 @@ struct LiveGateway: Sendable {
     let exposition = MetricsExposition()
     web = GatewayWeb(
       services: GatewayServices(
-        signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: LockoutPolicy(),
+        signIn: signIn, admission: options.admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
+        lockoutPolicy: LockoutPolicy(),
         audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority,
         canaries: canaries, quarantine: quarantine,
         lockoutThreshold: { _, _ in .none }, alarms: [],
