@@ -198,34 +198,48 @@ final class DirectoryPartition: Sendable {
 
   // MARK: Care
 
-  /// Probes the servers that are out of use and have rested, so that no person has to be the one who finds out.
+  /// Probes the servers that are out of use and have rested, and checks those that nobody has asked for long, so that no person has to be the one
+  /// who finds out.
   ///
-  /// A probe is a new connection with TLS and one read of the rootDSE (RFC 4512 §5.1), which anybody may read: no password goes anywhere.
+  /// Both are one read of the rootDSE (RFC 4512 §5.1), which anybody may read: no password goes anywhere.
   func care() async {
-    let due = await locator.dueProbes()
-    guard !due.isEmpty else { return }
+    let (probes, checks) = await locator.due()
+    guard !probes.isEmpty || !checks.isEmpty else { return }
     await withTaskGroup(of: Void.self) { group in
-      for server in due {
-        group.addTask { await self.locator.probed(server, await self.probe(server)) }
+      for server in probes {
+        group.addTask { await self.locator.probed(server, await self.look(at: server, isNew: true)) }
+      }
+      for server in checks {
+        group.addTask {
+          var result = await self.look(at: server, isNew: false)
+          // A kept connection may have died a moment ago without anybody's fault.
+          if case .failure = result { result = await self.look(at: server, isNew: true) }
+          await self.locator.checked(server, result)
+        }
       }
     }
   }
 
-  private func probe(_ server: DirectoryServer) async -> Result<Duration, LDAPFault> {
+  /// How long the server takes to answer the simplest question, on a new connection or a kept one.
+  private func look(at server: DirectoryServer, isNew: Bool) async -> Result<Duration, LDAPFault> {
     let limit = settings.timeouts.quickConnect
-    do throws(LDAPFault) {
-      let took = try await compartment(of: server).binds.probe(deadline: Deadline(after: limit)) { connection async throws(LDAPFault) -> Duration in
-        let asked = ContinuousClock.now
-        do throws(LDAPFault) {
-          _ = try await connection.search(
-            LDAPSearch(base: "", scope: .base, filter: .present("objectClass"), attributes: ["currentTime"], limit: 1), timeout: limit)
-        } catch {
-          // Directories that hide the rootDSE from strangers answer all the same.
-          guard case .result(let result) = error, !result.concernsServer else { throw error }
-        }
-        return asked.duration(to: .now)
+    @Sendable func read(_ connection: LDAPConnection) async throws(LDAPFault) -> Duration {
+      let asked = ContinuousClock.now
+      do throws(LDAPFault) {
+        _ = try await connection.search(
+          LDAPSearch(base: "", scope: .base, filter: .present("objectClass"), attributes: ["currentTime"], limit: 1), timeout: limit)
+      } catch {
+        // Directories that hide the rootDSE from strangers answer all the same.
+        guard case .result(let result) = error, !result.concernsServer else { throw error }
       }
-      return .success(took)
+      return asked.duration(to: .now)
+    }
+    let binds = compartment(of: server).binds
+    do throws(LDAPFault) {
+      return .success(
+        isNew
+          ? try await binds.probe(deadline: Deadline(after: limit), read)
+          : try await binds.lend(deadline: Deadline(after: limit), read))
     } catch {
       return .failure(error)
     }
