@@ -3,7 +3,8 @@ import Synchronization
 
 /// Kept connections to one server for one purpose, bounded.
 ///
-/// A connection that failed is let go; one that answered goes back, the most recently used first, so that spare ones grow old and end.
+/// A connection that failed is let go; one that answered goes back, the most recently used first, so that spare ones grow old and end. A
+/// question gets the connection that lives on its own thread: on another's it would wait for whatever that thread is doing.
 final class ConnectionPool: Sendable {
   private struct Idle {
     var connection: LDAPConnection
@@ -62,19 +63,17 @@ final class ConnectionPool: Sendable {
   /// Sends the questions away that wait for a connection: the server went out of use.
   func turnAway() { turnstile.turnAway() }
 
-  /// A new connection for `body`, beside those that questions may use: a probe must not wait behind what hangs. It is kept where `body` succeeds.
+  /// A new connection for `body`, beside those that questions may use, and closed behind it: a probe must not wait behind what hangs.
   func probe<Value: Sendable>(deadline: Deadline, _ body: (LDAPConnection) async throws(LDAPFault) -> Value) async throws(LDAPFault) -> Value {
-    let generation = state.withLock { $0.generation }
-    let (connection, descriptor) = try await open(deadline)
-    let value = try await body(connection)
-    keep(Idle(connection: connection, descriptor: descriptor, since: .now, generation: generation))
-    return value
+    try await body(try await open(deadline).0)
   }
 
   private func connection(deadline: Deadline, opening: Duration?) async throws(LDAPFault) -> (LDAPConnection, Int32, generation: Int) {
     while true {
-      let (candidate, generation) = state.withLock { state in
-        (state.idle.popLast(), state.generation)
+      let (candidate, generation) = state.withLock { state -> (Idle?, Int) in
+        let thread = DirectoryThreads.current
+        let place = state.idle.lastIndex { thread == nil || $0.connection.thread === thread }
+        return (place.map { state.idle.remove(at: $0) }, state.generation)
       }
       guard let candidate else {
         let (connection, descriptor) = try await open(opening.map { min(deadline, Deadline(after: $0)) } ?? deadline)

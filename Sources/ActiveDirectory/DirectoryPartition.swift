@@ -126,7 +126,7 @@ final class DirectoryPartition: Sendable {
   /// - Parameter preferred: the server that found the person: it lives, and it has a new person even before the others do.
   func bind(
     _ name: String, password: Password, proving entry: LDAPEntry?, preferring preferred: DirectoryServer? = nil, deadline: Deadline,
-    trace: TraceRecorder
+    permission: BindPermission, trace: TraceRecorder
   ) async throws(LDAPFault) -> (result: LDAPResult, tokens: [[UInt8]]) {
     var last: LDAPFault?
     let (servers, _) = try await locator.servers(for: .bind, preferring: preferred, deadline: deadline)
@@ -144,6 +144,8 @@ final class DirectoryPartition: Sendable {
         ) { connection async throws(LDAPFault) -> (LDAPResult, [[UInt8]]) in
           // "Must not start a bind after the deadline" (PasswordValidator): the wait for a connection may have used it up.
           guard !deadline.hasPassed else { throw .noTime }
+          // At the last moment, and telling that it is: from here on asking another agent may cost a second bad-password count.
+          guard await permission.isGiven() else { throw .withdrawn }
           wasSent.isSet = true
           let started = ContinuousClock.now
           let result = try await connection.bind(name, password: password.secret, timeout: self.operationTimeout(deadline))
@@ -206,40 +208,27 @@ final class DirectoryPartition: Sendable {
     let (probes, checks) = await locator.due()
     guard !probes.isEmpty || !checks.isEmpty else { return }
     await withTaskGroup(of: Void.self) { group in
-      for server in probes {
-        group.addTask { await self.locator.probed(server, await self.look(at: server, isNew: true)) }
-      }
-      for server in checks {
-        group.addTask {
-          var result = await self.look(at: server, isNew: false)
-          // A kept connection may have died a moment ago without anybody's fault.
-          if case .failure = result { result = await self.look(at: server, isNew: true) }
-          await self.locator.checked(server, result)
-        }
-      }
+      for server in probes { group.addTask { await self.locator.probed(server, await self.look(at: server)) } }
+      for server in checks { group.addTask { await self.locator.checked(server, await self.look(at: server)) } }
     }
   }
 
-  /// How long the server takes to answer the simplest question, on a new connection or a kept one.
-  private func look(at server: DirectoryServer, isNew: Bool) async -> Result<Duration, LDAPFault> {
+  /// How long the server takes to answer the simplest question, over a new connection.
+  private func look(at server: DirectoryServer) async -> Result<Duration, LDAPFault> {
     let limit = settings.timeouts.quickConnect
-    @Sendable func read(_ connection: LDAPConnection) async throws(LDAPFault) -> Duration {
-      let asked = ContinuousClock.now
-      do throws(LDAPFault) {
-        _ = try await connection.search(
-          LDAPSearch(base: "", scope: .base, filter: .present("objectClass"), attributes: ["currentTime"], limit: 1), timeout: limit)
-      } catch {
-        // Directories that hide the rootDSE from strangers answer all the same.
-        guard case .result(let result) = error, !result.concernsServer else { throw error }
-      }
-      return asked.duration(to: .now)
-    }
-    let binds = compartment(of: server).binds
     do throws(LDAPFault) {
-      return .success(
-        isNew
-          ? try await binds.probe(deadline: Deadline(after: limit), read)
-          : try await binds.lend(deadline: Deadline(after: limit), read))
+      let took = try await compartment(of: server).binds.probe(deadline: Deadline(after: limit)) { connection async throws(LDAPFault) -> Duration in
+        let asked = ContinuousClock.now
+        do throws(LDAPFault) {
+          _ = try await connection.search(
+            LDAPSearch(base: "", scope: .base, filter: .present("objectClass"), attributes: ["currentTime"], limit: 1), timeout: limit)
+        } catch {
+          // Directories that hide the rootDSE from strangers answer all the same.
+          guard case .result(let result) = error, !result.concernsServer else { throw error }
+        }
+        return asked.duration(to: .now)
+      }
+      return .success(took)
     } catch {
       return .failure(error)
     }
@@ -286,7 +275,7 @@ final class DirectoryPartition: Sendable {
   private func make(_ server: DirectoryServer) -> Compartment {
     let (settings, names, timers, logOn) = (settings, names, timers, logOn)
     func pool(
-      _ limit: Int, _ purpose: String, _ protection: LDAPConnection.Protection,
+      _ limit: Int, _ protection: LDAPConnection.Protection,
       prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?
     ) -> ConnectionPool {
       let turnstile = Turnstile(limit: limit, maximumWaiting: settings.maximumWaiting, timers: timers)
@@ -295,17 +284,17 @@ final class DirectoryPartition: Sendable {
         let addresses = await names.addresses(of: server, port: port, deadline: deadline)
         let peer = LDAPConnection.Peer(
           host: server.host, addresses: addresses, protection: protection, authorityFile: settings.authorityFile)
-        let connection = LDAPConnection(name: "ldap-\(purpose)", timers: timers)
+        let connection = LDAPConnection(timers: timers)
         let descriptor = try await connection.open(peer, timeout: min(settings.timeouts.connect, deadline.remaining()))
         try await prepare?(connection, deadline)
         return (connection, descriptor)
       }
     }
     return Compartment(
-      searches: pool(settings.searchConnections, "search", logOn.protection) { connection, deadline async throws(LDAPFault) in
+      searches: pool(settings.searchConnections, logOn.protection) { connection, deadline async throws(LDAPFault) in
         try await logOn.logOn(connection, server: server, timeout: settings.timeouts.operation, deadline: deadline)
       },
-      binds: pool(settings.bindConnections, "bind", .tls(settings.security), prepare: nil))
+      binds: pool(settings.bindConnections, .tls(settings.security), prepare: nil))
   }
 
   /// A configured port is that of the configured transport; searches by Kerberos go to the port of plain LDAP beside it.

@@ -12,7 +12,7 @@ import NIOPosix
 ///                                    one ──bind as that entry──► refused (sub-code) | success ──proof──► accepted
 /// ```
 /// Whoever is found or not, a question costs one search and one bind, so that an outsider learns nothing from the time.
-package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
+package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSource {
   private struct Found: Sendable {
     var entry: LDAPEntry
     var partition: DirectoryPartition
@@ -31,6 +31,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
   private let globalCatalog: DirectoryPartition?
   private let logOn: ServiceLogOn
   private let standing: DirectoryAlarms
+  private let threads: DirectoryThreads
   private let groups = GroupLookup()
   /// The wall clock, for the times in reports.
   let now: @Sendable () -> Instant
@@ -56,6 +57,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
     self.now = now
     self.logOn = logOn
     standing = alarms
+    threads = DirectoryThreads(maximumWaiting: settings.maximumWaiting, timers: timers)
     // Several search bases of one domain share its servers' connections.
     var made: [(domain: DirectoryDomain, partition: DirectoryPartition)] = []
     for domain in settings.domains {
@@ -94,7 +96,9 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
     }
   }
 
-  package func validate(_ credential: Credential, wanting request: AttributeRequest, deadline: Deadline) async -> Judgement {
+  package func validate(
+    _ credential: Credential, wanting request: AttributeRequest, deadline: Deadline, permission: BindPermission
+  ) async -> Judgement {
     // The gateway and the agent refused this already; the door does not rely on it.
     guard !credential.password.secret.isEmpty, !credential.password.secret.contains(where: { $0 == 0 }) else {
       return Judgement(.refused(Refusal(.malformedPassword)))
@@ -104,7 +108,9 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
-      let verdict = try await judge(credential, request, deadline, trace)
+      let verdict = try await threads.lend(deadline: deadline) { () async throws(LDAPFault) in
+        try await judge(credential, request, deadline, permission, trace)
+      }
       return Judgement(verdict, trace: trace.notes)
     } catch {
       if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }
@@ -115,15 +121,15 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
   // MARK: The steps
 
   private func judge(
-    _ credential: Credential, _ request: AttributeRequest, _ deadline: Deadline, _ trace: TraceRecorder
+    _ credential: Credential, _ request: AttributeRequest, _ deadline: Deadline, _ permission: BindPermission, _ trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     let wanted = PersonAttributes.permitted(request)
     let name = LoginName(credential.userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
     switch try await find(name, wanted: wanted, deadline: deadline, trace: trace) {
     case .person(let found):
-      return try await bind(as: found, credential, request, wanted: wanted, deadline: deadline, trace: trace)
+      return try await bind(as: found, credential, request, wanted: wanted, deadline: deadline, permission: permission, trace: trace)
     case .nobody(let refusal, let server):
-      return try await bindToNobody(credential, refusal, preferring: server, deadline: deadline, trace: trace)
+      return try await bindToNobody(credential, refusal, preferring: server, deadline: deadline, permission: permission, trace: trace)
     }
   }
 
@@ -175,14 +181,16 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
   }
 
   private func bind(
-    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], deadline: Deadline, trace: TraceRecorder
+    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], deadline: Deadline, permission: BindPermission,
+    trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     guard let identifier = PersonAttributes.identifier(found.entry, kind: settings.kind) else {
       throw .protocolViolation("the service account cannot read the identifier of \(found.entry.distinguishedName)")
     }
     let object = DirectoryObject(realm: settings.realm, id: identifier)
     let (result, tokens) = try await found.partition.bind(
-      found.entry.distinguishedName, password: credential.password, proving: found.entry, preferring: found.server, deadline: deadline, trace: trace)
+      found.entry.distinguishedName, password: credential.password, proving: found.entry, preferring: found.server, deadline: deadline,
+      permission: permission, trace: trace)
     switch BindMeaning(result, kind: settings.kind) {
     case .refused(let reason, let subCode): return .refused(Refusal(reason, object: object, subCode: subCode))
     case .unknown(let cause, _): return .unknown(cause)
@@ -207,12 +215,13 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
 
   /// The second half of what a found person would cost, bound to a name that no directory can have.
   private func bindToNobody(
-    _ credential: Credential, _ refusal: Refusal, preferring server: DirectoryServer?, deadline: Deadline, trace: TraceRecorder
+    _ credential: Credential, _ refusal: Refusal, preferring server: DirectoryServer?, deadline: Deadline, permission: BindPermission,
+    trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     guard let home = domains.first else { throw .noServer("no domain is configured") }
     let name = "CN=gatehouse-\(Identifier().description),\(home.domain.searchBase)"
     let (result, _) = try await home.partition.bind(
-      name, password: credential.password, proving: nil, preferring: server, deadline: deadline, trace: trace)
+      name, password: credential.password, proving: nil, preferring: server, deadline: deadline, permission: permission, trace: trace)
     // noSuchObject is how some directories say invalidCredentials of a name that they do not have.
     if result.code == 32 { return .refused(refusal) }
     switch BindMeaning(result, kind: settings.kind) {

@@ -62,7 +62,7 @@ extension InMemoryStore: AuditLog {
       return (query.reference == nil || query.reference == event.reference)
         && (query.kinds.isEmpty || query.kinds.contains(event.kind))
         && (query.subject.map { $0.utf8.elementsEqual((event.subject ?? "").utf8) && event.subject != nil } ?? true)
-        && (query.actor.map { $0.utf8.elementsEqual(event.actor.utf8) } ?? true)
+        && (query.actor.map { $0.utf8.elementsEqual(event.actor.utf8) } ?? true) && (query.agent == nil || query.agent == event.agent)
         && (query.since.map { event.time >= $0 } ?? true) && (query.until.map { event.time <= $0 } ?? true)
     }
     let newestFirst = found.sorted { ($0.element.event.time, $0.offset) > ($1.element.event.time, $1.offset) }

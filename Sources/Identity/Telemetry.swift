@@ -10,9 +10,28 @@ package enum Telemetry: String, Sendable, CaseIterable {
   case requestFaults = "gatehouse_request_faults_total"
   /// Directory servers as the connected agents see them, by `state` (healthy, slow, open, half-open); a server counts once for each agent.
   case directoryServers = "gatehouse_directory_servers"
+  /// Canaries by `kind` (wrong, right) and `verdict`; they are no sign-ins.
+  case canaries = "gatehouse_canaries_total"
+  /// Accepted sign-ins that were asked again of a second agent, by `outcome` (agrees, disagrees, none).
+  case secondOpinions = "gatehouse_second_opinions_total"
+
+  package static func countSecondOpinion(outcome: String) {
+    Counter(label: Telemetry.secondOpinions.rawValue, dimensions: [("outcome", outcome)]).increment()
+  }
 }
 
 extension Verdict {
+  /// Counts the answer to a canary of this kind.
+  package func countCanary(kind: String) {
+    let verdict =
+      switch self {
+      case .accepted: "accepted"
+      case .refused: "refused"
+      case .unknown: "unknown"
+      }
+    Counter(label: Telemetry.canaries.rawValue, dimensions: [("kind", kind), ("verdict", verdict)]).increment()
+  }
+
   /// Counts the verdict and how long it took.
   package func count(took: Duration) {
     let (verdict, reason): (String, String) =

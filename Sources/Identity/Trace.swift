@@ -1,3 +1,5 @@
+import Bytes
+
 /// One fact on the way to a verdict, kept with its audit row so that `gatehouse trace` can tell the decision in words.
 package struct TraceNote: Sendable, Equatable, Codable {
   package var step: TraceStep
@@ -22,11 +24,20 @@ package enum TraceStep: String, Sendable, CaseIterable, Codable {
 package struct Judgement: Sendable, Equatable {
   package var verdict: Verdict
   package var trace: [TraceNote]
+  /// How many times the password may have been put before the directory without anybody knowing what came of it. The directory may have counted
+  /// each as a wrong one, beside whatever the verdict says.
+  package var uncertainTries: Int
+  /// Who answered: the agent's id, where one was asked.
+  package var answeredBy: Identifier?
 
-  package init(_ verdict: Verdict, trace: [TraceNote] = []) {
+  package init(_ verdict: Verdict, trace: [TraceNote] = [], uncertainTries: Int = 0) {
     self.verdict = verdict
     self.trace = trace
+    self.uncertainTries = uncertainTries
   }
+
+  /// Whether the directory may have counted a try that no verdict tells of.
+  package var mayHaveCounted: Bool { uncertainTries > 0 }
 }
 
 /// Judges a credential. At the gateway: by asking an agent, or by a synced hash. At the agent: by binding to the directory.
@@ -35,4 +46,31 @@ package struct Judgement: Sendable, Equatable {
 /// Must return by `deadline` (± scheduling) and must not start a bind after it.
 package protocol PasswordValidator: Sendable {
   func validate(_ credential: Credential, wanting: AttributeRequest, deadline: Deadline) async -> Judgement
+}
+
+/// Asked at the last moment before a password is put before the directory, and told by that very question that it now is.
+package struct BindPermission: Sendable {
+  private let ask: @Sendable () async -> Bool
+
+  package init(_ ask: @escaping @Sendable () async -> Bool) { self.ask = ask }
+
+  /// False: the password must not be put before the directory any more, since somebody else does or the time is over.
+  package func isGiven() async -> Bool { await ask() }
+
+  /// Where nobody else could be asked.
+  package static let always = BindPermission { true }
+}
+
+/// A validator that puts passwords before a directory itself.
+package protocol DirectoryPasswordValidator: PasswordValidator {
+  /// As `validate`, asking `permission` right before each bind with the password; without it the verdict is `unknown`.
+  func validate(
+    _ credential: Credential, wanting: AttributeRequest, deadline: Deadline, permission: BindPermission
+  ) async -> Judgement
+}
+
+extension DirectoryPasswordValidator {
+  package func validate(_ credential: Credential, wanting: AttributeRequest, deadline: Deadline) async -> Judgement {
+    await validate(credential, wanting: wanting, deadline: deadline, permission: .always)
+  }
 }

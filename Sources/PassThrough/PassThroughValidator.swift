@@ -4,8 +4,10 @@ import Identity
 package struct PassThroughValidator: PasswordValidator {
   private let hub: AgentHub
   private let registry: AgentRegistry
+  private let opinions: SecondOpinions?
 
-  package init(hub: AgentHub, registry: AgentRegistry) {
+  package init(hub: AgentHub, registry: AgentRegistry, opinions: SecondOpinions? = nil) {
+    self.opinions = opinions
     self.hub = hub
     self.registry = registry
   }
@@ -17,7 +19,11 @@ package struct PassThroughValidator: PasswordValidator {
     let outcome = await hub.ask(question)
     let name = outcome.agent.map { registry.agent($0)?.name ?? $0.description } ?? "none"
     let took = began.duration(to: .now)
+    if case .accepted(let person) = outcome.judgement.verdict, let agent = outcome.agent {
+      opinions?.offer(credential, wanting: wanting, answeredBy: agent, person: person.object)
+    }
     var judgement = outcome.judgement
+    judgement.answeredBy = outcome.agent
     judgement.trace.insert(
       TraceNote(
         .agent, "agent \(name), question \(question.id)",

@@ -14,10 +14,13 @@ package struct VerdictBody: Sendable, Codable {
   package var trace: [TraceNote]
   /// When the agent judged, by its own clock.
   package var at: Instant
+  /// With an unknown: how often the password was put before the directory without an outcome. Nil in verdicts of agents that do not tell.
+  package var uncertainTries: Int?
 
   package init(_ judgement: Judgement, at: Instant) {
     trace = judgement.trace
     self.at = at
+    if judgement.uncertainTries > 0 { uncertainTries = judgement.uncertainTries }
     switch judgement.verdict {
     case .accepted(let person): (kind, self.person) = (.accepted, person)
     case .refused(let refusal): (kind, self.refusal) = (.refused, refusal)
@@ -42,7 +45,9 @@ package struct VerdictBody: Sendable, Codable {
       return Judgement(.refused(refusal), trace: trace)
     case .unknown:
       guard let cause, person == nil, refusal == nil else { return nil }
-      return Judgement(.unknown(cause), trace: trace)
+      // An agent that does not tell may have bound, if it says itself that it got so far.
+      let tries = uncertainTries ?? (trace.contains { $0.step == .bind || $0.step == .domainController } ? 1 : 0)
+      return Judgement(.unknown(cause), trace: trace, uncertainTries: max(0, min(tries, 4)))
     case .unsupported:
       guard person == nil, refusal == nil, cause == nil else { return nil }
       return Judgement(.unknown(.unsupportedByAgent), trace: trace)

@@ -30,11 +30,8 @@ extension EmbeddedStore: LockoutStore {
   package func settle(
     _ reservation: LockoutReservation, outcome: LockoutOutcome, object: Identifier?, policy: LockoutPolicy, now: Instant, audit: [AuditEvent]
   ) async throws -> LockoutStanding {
-    let node = node
-    return try await write { database in
-      let standing = try database.settle(reservation, outcome: outcome, object: object, policy: policy, now: now)
-      try database.append(Lockout.events(audit, standing: standing, outcome: outcome), to: node)
-      return standing
+    try await write(auditing: { Lockout.events(audit, standing: $0, outcome: outcome) }) { database in
+      try database.settle(reservation, outcome: outcome, object: object, policy: policy, now: now)
     }
   }
 

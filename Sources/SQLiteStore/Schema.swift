@@ -9,6 +9,7 @@ enum Schema {
     migrator.registerMigration("1 realms, front-ends, agents") { try $0.execute(sql: first) }
     migrator.registerMigration("2 lockout") { try $0.execute(sql: lockout) }
     migrator.registerMigration("3 audit") { try $0.execute(sql: audit) }
+    migrator.registerMigration("4 agents that lie") { try $0.execute(sql: lying) }
     return migrator
   }
 
@@ -81,6 +82,13 @@ enum Schema {
       PRIMARY KEY (realm, object)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX lockout_object_barred ON lockout_object (realm, object) WHERE blocked = 1 OR locked_until IS NOT NULL;
+    """
+
+  // `agent` is that of a sign-in's details; rows from before have none, since a row is never changed.
+  private static let lying = """
+    ALTER TABLE agent ADD COLUMN quarantined INTEGER;
+    ALTER TABLE audit_row ADD COLUMN agent BLOB;
+    CREATE INDEX audit_row_agent ON audit_row (agent, time) WHERE agent IS NOT NULL;
     """
 
   // The columns of `audit_row` beside `event` are for searching only; what the row says, and what its hash covers, is `event`.

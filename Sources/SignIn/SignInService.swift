@@ -137,7 +137,7 @@ package struct SignInService: Sendable {
     }
     if outcome == .failed { throttle.guessFailed(from: request.address, now: .now) }
     let time = now()
-    let event = event(judgement.verdict, request, frontEnd, reference, realm: realm, trace, time: time)
+    let event = event(judgement.verdict, request, frontEnd, reference, realm: realm, trace, time: time, agent: judgement.answeredBy)
     do {
       try await joinOwnName(of: judgement.verdict, typed: name, now: time)
       let standing = try await lockouts.settle(reservation, outcome: outcome, object: object, policy: policy, now: time, audit: [event])
@@ -199,9 +199,10 @@ package struct SignInService: Sendable {
 
   private func event(
     _ verdict: Verdict, _ request: SignInRequest, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm?, _ trace: [TraceNote],
-    time: Instant
+    time: Instant, agent: Identifier? = nil
   ) -> AuditEvent {
     var details: [String: String] = [:]
+    details["agent"] = agent?.description
     details["address"] = request.address?.description
     details["application"] = request.application.map { cut($0, 256) }
     details["correlation"] = request.correlation.map { cut($0, 128) }

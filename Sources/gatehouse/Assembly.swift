@@ -48,9 +48,19 @@ struct GatewayAssembly {
     try await desk.refresh()
 
     let hub = AgentHub(authority: authority, registry: registry)
+    let canaries = CanaryRegister(store: store, protector: protector)
+    try await canaries.refresh(realms: realms.realms.map(\.name))
+    let quarantine = AgentQuarantine(store: store, registry: registry, hub: hub, logger: logger)
+    let watch = CanaryWatch(
+      hub: hub, canaries: canaries, registry: registry, quarantine: quarantine, interval: configuration.agents.canaryInterval,
+      deadline: configuration.signInDeadline, now: now, logger: logger)
+    let opinions = SecondOpinions(
+      hub: hub, registry: registry, audit: store, percent: configuration.agents.secondOpinions, deadline: configuration.signInDeadline, now: now,
+      logger: logger)
     let metrics = MetricsExposition.start()
     let signIn = SignInService(
-      realms: realms, validators: [.passThrough: PassThroughValidator(hub: hub, registry: registry)], lockouts: store, audit: store,
+      realms: realms, validators: [.passThrough: PassThroughValidator(hub: hub, registry: registry, opinions: opinions)], lockouts: store,
+      audit: store,
       throttle: AddressThrottle(), policy: lockout, now: now, logger: logger)
 
     let publicURL = configuration.publicURL.description
@@ -66,11 +76,14 @@ struct GatewayAssembly {
     let agentsListener = AgentsListenerCertificate(authority: authority, names: names, identity: mutualIdentity, now: now)
     let reload = CertificateReload(configuration.publicListener, identity: publicIdentity, now: now, logger: logger)
 
+    let admission = AdmissionGate()
     let coverage = RealmCoverage(realms: realms, hub: hub, now: now)
     let drain = DrainSignal()
     let services = GatewayServices(
-      signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: lockout,
-      audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, alarms: [hub, coverage, reserve, reload], nodes: nodes,
+      signIn: signIn, admission: admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: lockout,
+      audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, canaries: canaries, quarantine: quarantine,
+      lockoutThreshold: { _, _ in .unknown("agents do not report it yet") },
+      alarms: [hub, coverage, reserve, reload, watch, opinions], nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
         do {
@@ -97,10 +110,13 @@ struct GatewayAssembly {
     let housekeeping = Housekeeping(
       chores: [
         .init("hub", every: .milliseconds(100)) { hub.tick() },
+        .init("admission", every: .milliseconds(100)) { late in admission.tick(waited: late) },
         .init("registers", every: .seconds(1)) {
           try await registry.refresh()
           try await realms.refresh()
           try await desk.refresh()
+          try await canaries.refresh(realms: realms.realms.map(\.name))
+          hub.dropBarred()
           coverage.look()
         },
         .init("certificate files", every: .seconds(5)) { await reload.look() },
@@ -117,7 +133,7 @@ struct GatewayAssembly {
     let ordered: [any Service] = [
       operations, housekeeping, reload, mutualListener,
       ShutdownStep(name: "polls", logger: logger) { hub.close() },
-      publicListener, admin,
+      publicListener, admin, watch, opinions,
       ShutdownStep(name: "drain", logger: logger) {
         drain.begin()
         try? await store.append([AuditEvent(time: now(), kind: .gatewayStopped, actor: "gatehouse", subject: node, outcome: "done")])

@@ -82,6 +82,7 @@ enum Told {
     var draining: Bool
     var answered: Int64
     var certificateEnds: Int64?
+    var quarantined: Int64?
   }
 
   struct Status: Decodable {

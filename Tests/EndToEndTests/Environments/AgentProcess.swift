@@ -77,6 +77,14 @@ final class AgentProcess: Sendable {
     try? FileManager.default.removeItem(atPath: folder)
   }
 
+  /// Makes this agent a copy of another one, identity and all: what somebody gets who steals a disk.
+  func steal(from other: AgentProcess) throws {
+    try FileManager.default.removeItem(atPath: folder + "/data")
+    try FileManager.default.copyItem(atPath: other.folder + "/data", toPath: folder + "/data")
+  }
+
+  var identityFile: String { folder + "/data/identity.json" }
+
   /// What the agent keeps of itself on its disk.
   struct Identity: Decodable {
     var agent: String
@@ -87,7 +95,7 @@ final class AgentProcess: Sendable {
   }
 
   func identity() throws -> Identity {
-    try JSONDecoder().decode(Identity.self, from: Data(contentsOf: URL(fileURLWithPath: folder + "/data/identity.json")))
+    try JSONDecoder().decode(Identity.self, from: Data(contentsOf: URL(fileURLWithPath: identityFile)))
   }
 
   /// A client that presents the agent's certificate, for messages that a well-behaved agent would not send.
