@@ -63,13 +63,9 @@ final class ConnectionPool: Sendable {
   /// Sends the questions away that wait for a connection: the server went out of use.
   func turnAway() { turnstile.turnAway() }
 
-  /// A new connection for `body`, beside those that questions may use: a probe must not wait behind what hangs. It is kept where `body` succeeds.
+  /// A new connection for `body`, beside those that questions may use, and closed behind it: a probe must not wait behind what hangs.
   func probe<Value: Sendable>(deadline: Deadline, _ body: (LDAPConnection) async throws(LDAPFault) -> Value) async throws(LDAPFault) -> Value {
-    let generation = state.withLock { $0.generation }
-    let (connection, descriptor) = try await open(deadline)
-    let value = try await body(connection)
-    keep(Idle(connection: connection, descriptor: descriptor, since: .now, generation: generation))
-    return value
+    try await body(try await open(deadline).0)
   }
 
   private func connection(deadline: Deadline, opening: Duration?) async throws(LDAPFault) -> (LDAPConnection, Int32, generation: Int) {

@@ -200,20 +200,21 @@ final class DirectoryPartition: Sendable {
 
   // MARK: Care
 
-  /// Probes the servers that are out of use and have rested, so that no person has to be the one who finds out.
+  /// Probes the servers that are out of use and have rested, and checks those that nobody has asked for long, so that no person has to be the one
+  /// who finds out.
   ///
-  /// A probe is a new connection with TLS and one read of the rootDSE (RFC 4512 §5.1), which anybody may read: no password goes anywhere.
+  /// Both are one read of the rootDSE (RFC 4512 §5.1), which anybody may read: no password goes anywhere.
   func care() async {
-    let due = await locator.dueProbes()
-    guard !due.isEmpty else { return }
+    let (probes, checks) = await locator.due()
+    guard !probes.isEmpty || !checks.isEmpty else { return }
     await withTaskGroup(of: Void.self) { group in
-      for server in due {
-        group.addTask { await self.locator.probed(server, await self.probe(server)) }
-      }
+      for server in probes { group.addTask { await self.locator.probed(server, await self.look(at: server)) } }
+      for server in checks { group.addTask { await self.locator.checked(server, await self.look(at: server)) } }
     }
   }
 
-  private func probe(_ server: DirectoryServer) async -> Result<Duration, LDAPFault> {
+  /// How long the server takes to answer the simplest question, over a new connection.
+  private func look(at server: DirectoryServer) async -> Result<Duration, LDAPFault> {
     let limit = settings.timeouts.quickConnect
     do throws(LDAPFault) {
       let took = try await compartment(of: server).binds.probe(deadline: Deadline(after: limit)) { connection async throws(LDAPFault) -> Duration in
@@ -277,7 +278,8 @@ final class DirectoryPartition: Sendable {
       _ limit: Int, _ protection: LDAPConnection.Protection,
       prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?
     ) -> ConnectionPool {
-      let turnstile = Turnstile(limit: limit, maximumWaiting: settings.maximumWaiting, timers: timers)
+      // As many wait as are inside: a server that answers slowly must not hold up questions that another could answer.
+      let turnstile = Turnstile(limit: limit, maximumWaiting: limit, timers: timers)
       let port = port(of: server, protection)
       return ConnectionPool(turnstile: turnstile, maximumIdle: settings.timeouts.idle) { deadline async throws(LDAPFault) in
         let addresses = await names.addresses(of: server, port: port, deadline: deadline)

@@ -135,12 +135,24 @@ struct ServerGroup: Sendable {
     return health[server]?.state == .closed
   }
 
-  /// The servers whose probe is due; whoever asks makes them. Slow ones are found here too, for times without questions.
-  mutating func care(_ candidates: [Candidate], now: Moment) -> (probes: [DirectoryServer], slowed: [DirectoryServer]) {
+  /// The servers whose probe is due, and those in use that nobody has asked for long; whoever asks makes the probes and checks. Slow ones are found
+  /// here too, for times without questions.
+  mutating func care(_ candidates: [Candidate], now: Moment) -> (probes: [DirectoryServer], checks: [DirectoryServer], slowed: [DirectoryServer]) {
+    for candidate in candidates where health[candidate.server] == nil { health[candidate.server] = ServerHealth() }
     let slowed = compare(candidates, now: now)
     let known = Set(candidates.map(\.server))
     if health.count > ServerGroup.mostRemembered { health = health.filter { known.contains($0.key) || $0.value.load > 0 } }
-    return (candidates.map(\.server).filter { health[$0]?.takeProbe(now: now) ?? false }, slowed)
+    let servers = candidates.map(\.server)
+    return (
+      servers.filter { health[$0]?.takeProbe(now: now) ?? false }, servers.filter { health[$0]?.takeCheck(now: now) ?? false }, slowed
+    )
+  }
+
+  /// Whether it is still in use after this. `took` is nil where it did not answer.
+  mutating func checked(_ server: DirectoryServer, took: Duration?, words: String, among candidates: [Candidate], now: Moment) -> Bool {
+    let fastest = fastest(candidates.filter { $0.server != server }, now: now)
+    health[server]?.checked(took: took, words: words, fastest: fastest, now: now)
+    return health[server]?.state == .closed
   }
 
   /// Whether it is back in use by this.

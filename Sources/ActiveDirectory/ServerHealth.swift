@@ -57,8 +57,15 @@ struct ServerHealth: Sendable {
   /// Nor by silence below this, in milliseconds.
   static let leastSilence = 1000.0
   private static let window = Duration.seconds(10)
-  /// The weight of the newest answer in the means.
+  /// The weight of the newest answer in the means where it is worse; and where it is better, since one late answer must not keep people away for long.
   private static let share = 0.2
+  private static let forgivingShare = 0.5
+  /// Without answers a mean halves in this time, so that what was slow once is tried again soon.
+  private static let halfLife = Duration.seconds(2)
+  /// Differences of so many milliseconds are chance, not merit.
+  private static let noise = 2.0
+  /// A server that nobody asked for so long is checked.
+  static let quiet = Duration.seconds(10)
   /// What a fault costs its user, in milliseconds, for comparing a failing server with a slow one.
   private static let faultCost = 1000.0
 
@@ -85,6 +92,9 @@ struct ServerHealth: Sendable {
   private var recent: [(at: Moment, answers: Int)] = []
   private var rest = ServerHealth.firstRest
   private var lastTrial: Moment?
+  private var lastCheck: Moment?
+  /// While it is open for being slow: whether it was seen to answer at all.
+  private var isAnswering = false
 
   init() {}
 
@@ -117,7 +127,9 @@ struct ServerHealth: Sendable {
       close(now)
       means[ticket.work.rawValue] = took
     } else {
-      means[ticket.work.rawValue] = means[ticket.work.rawValue].map { $0 + ServerHealth.share * (took - $0) } ?? took
+      means[ticket.work.rawValue] =
+        means[ticket.work.rawValue].map { $0 + (took > $0 ? ServerHealth.share : ServerHealth.forgivingShare) * (took - $0) } ?? took
+      isAnswering = true
     }
     lastAnswers[ticket.work.rawValue] = now
   }
@@ -161,11 +173,13 @@ struct ServerHealth: Sendable {
       guard let fastest = fastest[work.rawValue] else { continue }
       if let mean = mean(work, now: now), mean > max(ServerHealth.leastSlow, ServerHealth.slowFactor * fastest) {
         lastFault = ("answers in \(Int(mean)) ms, the fastest in \(Int(fastest))", now)
+        isAnswering = true
         open(.slow, now)
         return true
       }
       if let silence = silence(work, now: now), silence > max(ServerHealth.leastSilence, ServerHealth.slowFactor * fastest) {
         lastFault = ("has not answered for \(Int(silence)) ms, the fastest answers in \(Int(fastest))", now)
+        isAnswering = false
         open(.slow, now)
         return true
       }
@@ -195,14 +209,37 @@ struct ServerHealth: Sendable {
     let others = fastest.compactMap { $0 }.min()
     if trouble == .slow, let others, took > max(ServerHealth.leastSlow, ServerHealth.slowFactor * others) { return open(.slow, now) }
     close(now)
-    // What was measured in bad times would send it back, and nothing measured at all would bring everybody here at once.
-    for work in Work.allCases where means[work.rawValue] != nil { means[work.rawValue] = max(took, fastest[work.rawValue] ?? took) }
+    // What was measured in bad times would keep people away, and nothing measured at all would bring everybody here at once.
+    for work in Work.allCases where means[work.rawValue] != nil { means[work.rawValue] = fastest[work.rawValue] ?? took }
   }
 
   mutating func probeFailed(words: String, now: Moment) {
     guard case .halfOpen(let trouble, _) = state else { return }
     noteFault(words, now)
-    open(trouble, now)
+    // Slow is who answers in the end; who only hangs is not even a second choice.
+    open(trouble == .slow && isAnswering ? .slow : .faulty, now)
+  }
+
+  /// Whether nobody has asked it for so long that it should be checked before the next person does; the one who is told so makes the check.
+  mutating func takeCheck(now: Moment) -> Bool {
+    guard state == .closed, underway.isEmpty else { return false }
+    if let last = (lastAnswers + [lastCheck, since]).compactMap({ $0 }).max(), last.duration(to: now) < ServerHealth.quiet { return false }
+    lastCheck = now
+    return true
+  }
+
+  /// - Parameter took: nil where it did not answer.
+  mutating func checked(took: Duration?, words: String, fastest: [Double?], now: Moment) {
+    guard state == .closed else { return }
+    guard let took else {
+      noteFault(words, now)
+      return open(.faulty, now)
+    }
+    let milliseconds = took / .milliseconds(1)
+    guard let others = fastest.compactMap({ $0 }).min(), milliseconds > max(ServerHealth.leastSlow, ServerHealth.slowFactor * others) else { return }
+    lastFault = ("answers in \(Int(milliseconds)) ms, the fastest in \(Int(others))", now)
+    isAnswering = true
+    open(.slow, now)
   }
 
   private mutating func open(_ trouble: Trouble, _ now: Moment) {
@@ -246,14 +283,12 @@ struct ServerHealth: Sendable {
 
   func asking(_ work: Work) -> Int { underway.count { $0.ticket.work == work && $0.asked != nil } }
 
-  /// The mean, halved for each ten seconds without an answer, so that what was slow once is tried again one day.
+  /// The mean, halved by and by while no answer comes.
   func mean(_ work: Work, now: Moment) -> Double? {
     guard let mean = means[work.rawValue] else { return nil }
     guard let last = lastAnswers[work.rawValue] else { return mean }
-    let quiet = last.duration(to: now)
-    guard quiet > ServerHealth.window else { return mean }
     var halved = mean
-    for _ in 0..<min(20, Int(quiet / ServerHealth.window)) { halved /= 2 }
+    for _ in 0..<min(20, Int(max(.zero, last.duration(to: now)) / ServerHealth.halfLife)) { halved /= 2 }
     return halved
   }
 
@@ -271,7 +306,7 @@ struct ServerHealth: Sendable {
   /// A server that has owed an answer for long is as slow as that, before any mean can tell.
   func score(_ work: Work, now: Moment) -> Double? {
     guard let mean = mean(work, now: now) else { return nil }
-    let impression = max(0.1, mean, silence(work, now: now) ?? 0)
-    return (impression + errorRate * ServerHealth.faultCost) * Double(load + 1)
+    let impression = max(mean, silence(work, now: now) ?? 0)
+    return (ServerHealth.noise + impression + errorRate * ServerHealth.faultCost) * Double(load + 1)
   }
 }

@@ -93,17 +93,17 @@ final class ServerLocator: Sendable {
 
   // MARK: Care, without any question
 
-  /// The servers whose probe is due; the caller makes it and tells `probed`.
-  func dueProbes() async -> [DirectoryServer] {
+  /// The servers whose probe is due, and those to be checked; the caller does it and tells `probed` and `checked`.
+  func due() async -> (probes: [DirectoryServer], checks: [DirectoryServer]) {
     let known = await candidates(deadline: Deadline(after: .milliseconds(100)))
-    let (probes, slowed, gone) = state.withLock { state in
-      let (probes, slowed) = state.group.care(known, now: .now)
+    let (probes, checks, slowed, gone) = state.withLock { state in
+      let (probes, checks, slowed) = state.group.care(known, now: .now)
       let gone = known.isEmpty ? [] : state.alarmed.filter { server in !known.contains { $0.server == server } }
-      return (probes, slowed, gone)
+      return (probes, checks, slowed, gone)
     }
     for server in slowed { isSlow(server) }
     for server in gone { settled(server) }  // DNS does not name it any more
-    return probes
+    return (probes, checks)
   }
 
   func probed(_ server: DirectoryServer, _ result: Result<Duration, LDAPFault>) async {
@@ -112,6 +112,30 @@ final class ServerLocator: Sendable {
       let known = await candidates(deadline: Deadline(after: .milliseconds(100)))
       if state.withLock({ $0.group.probeAnswered(server, took: took, among: known, now: .now) }) { settled(server) }
     case .failure(let fault): state.withLock { $0.group.probeFailed(server, words: fault.summary, now: .now) }
+    }
+  }
+
+  func checked(_ server: DirectoryServer, _ result: Result<Duration, LDAPFault>) async {
+    let known = await candidates(deadline: Deadline(after: .milliseconds(100)))
+    let (took, fault): (Duration?, LDAPFault?) =
+      switch result {
+      case .success(let took): (took, nil)
+      case .failure(let fault): (nil, fault)
+      }
+    let isIn = state.withLock { state in
+      let isIn = state.group.checked(server, took: took, words: fault?.summary ?? "", among: known, now: .now)
+      if !isIn {
+        state.alarmed.insert(server)
+        state.lastFault = fault ?? state.lastFault
+      }
+      return isIn
+    }
+    guard !isIn else { return }
+    if let fault {
+      raise(server, fault)
+      abandon(server)
+    } else {
+      isSlow(server)
     }
   }
 

@@ -100,7 +100,7 @@ struct LenientReports: Decodable {
   init(from decoder: any Decoder) throws {
     guard var list = try? decoder.unkeyedContainer() else { return }
     while !list.isAtEnd, reports.count < DirectoryReport.mostReports {
-      if let report = try? list.decode(DirectoryReport.self) { reports.append(report) } else { _ = try list.decode(Skipped.self) }
+      if let report = try? list.decode(DirectoryReport.self) { reports.append(report) } else if (try? list.decode(Skipped.self)) == nil { return }
     }
   }
 }

@@ -63,24 +63,24 @@ struct ServerHealthTests {
     for _ in 0..<5 {
       guard let end = restEnd(health) else { break }
       rests.append(end - now)
-      let wasDue1 = health.takeProbe(now: at(end - 0.001))
-      #expect(!wasDue1)
-      let wasDue2 = health.takeProbe(now: at(end))
-      #expect(wasDue2)
-      let wasDue3 = health.takeProbe(now: at(end + 0.1))
-      #expect(!wasDue3, "one at a time")
+      let tooEarly = health.takeProbe(now: at(end - 0.001))
+      #expect(!tooEarly)
+      let due = health.takeProbe(now: at(end))
+      #expect(due)
+      let second = health.takeProbe(now: at(end + 0.1))
+      #expect(!second, "one at a time")
       now = end + 1
       health.probeFailed(words: "still no", now: at(now))
     }
     #expect(rests == [5, 6, 7, 7, 7])
-    let wasDue4 = health.takeProbe(now: at(now + 7))
-    #expect(wasDue4)
+    let dueAgain = health.takeProbe(now: at(now + 7))
+    #expect(dueAgain)
     health.probeAnswered(took: .milliseconds(4), fastest: [nil, nil], now: at(now + 7))
     #expect(health.state == .closed && health.errorRate == 0)
     fail(&health, at: now + 8, nobodyThere: true)
     #expect(restEnd(health) == now + 8 + 7, "a relapse goes on where the rest had come to")
-    let wasDue5 = health.takeProbe(now: at(now + 15))
-    #expect(wasDue5)
+    let dueOnceMore = health.takeProbe(now: at(now + 15))
+    #expect(dueOnceMore)
     health.probeAnswered(took: .milliseconds(4), fastest: [nil, nil], now: at(now + 15))
     fail(&health, at: now + 60, nobodyThere: true)
     #expect(restEnd(health) == now + 65, "after half a minute in use it is a new trouble")
@@ -90,37 +90,37 @@ struct ServerHealthTests {
   func lostProbe() {
     var health = ServerHealth()
     fail(&health, at: 0, nobodyThere: true)
-    let wasDue6 = health.takeProbe(now: at(5))
-    #expect(wasDue6)
-    let wasDue7 = health.takeProbe(now: at(7.9))
-    #expect(!wasDue7)
-    let wasDue8 = health.takeProbe(now: at(8))
-    #expect(wasDue8)
+    let due = health.takeProbe(now: at(5))
+    #expect(due)
+    let tooEarly = health.takeProbe(now: at(7.9))
+    #expect(!tooEarly)
+    let dueAgain = health.takeProbe(now: at(8))
+    #expect(dueAgain)
   }
 
   @Test("Far slower than the fastest is out of use; slow like all the others is not, nor is one that is the only one")
   func slow() {
     var health = ServerHealth()
     ask(&health, at: 0, taking: 3000)
-    let isSlow9 = health.compare(withFastest: [nil, nil], now: at(3))
-    #expect(!isSlow9)
-    let isSlow10 = health.compare(withFastest: [nil, 2000], now: at(3))
-    #expect(!isSlow10)
+    let isSlowAlone = health.compare(withFastest: [nil, nil], now: at(3))
+    #expect(!isSlowAlone)
+    let isSlowAmongSlow = health.compare(withFastest: [nil, 2000], now: at(3))
+    #expect(!isSlowAmongSlow)
     let opened = health.compare(withFastest: [nil, 5], now: at(3))
     #expect(opened)
     #expect(health.state == .open(.slow, until: at(8)))
     #expect(health.mayBeTried(now: at(3)), "it answers in the end")
     // A slow probe leaves it where it is, a quick one brings it back with a mean that does not send it away again.
-    let wasDue11 = health.takeProbe(now: at(8))
-    #expect(wasDue11)
+    let due = health.takeProbe(now: at(8))
+    #expect(due)
     health.probeAnswered(took: .milliseconds(2900), fastest: [nil, 5], now: at(11))
     #expect(health.state == .open(.slow, until: at(17)))
-    let wasDue12 = health.takeProbe(now: at(17))
-    #expect(wasDue12)
+    let dueAgain = health.takeProbe(now: at(17))
+    #expect(dueAgain)
     health.probeAnswered(took: .milliseconds(6), fastest: [nil, 5], now: at(17))
     #expect(health.state == .closed)
-    let isSlow13 = health.compare(withFastest: [nil, 5], now: at(17))
-    #expect(!isSlow13)
+    let isSlowStill = health.compare(withFastest: [nil, 5], now: at(17))
+    #expect(!isSlowStill)
   }
 
   @Test("Who owes an answer for a second while others answer at once is out of use before it answers")
@@ -130,8 +130,8 @@ struct ServerHealthTests {
     let ticket = health.begin(.bind, now: at(1))
     health.asked(ticket, now: at(1))
     #expect((health.score(.bind, now: at(1.5)) ?? 0) >= 500, "the longer it is silent, the less it is chosen")
-    let isSlow14 = health.compare(withFastest: [nil, 5], now: at(1.9))
-    #expect(!isSlow14)
+    let isSlowYet = health.compare(withFastest: [nil, 5], now: at(1.9))
+    #expect(!isSlowYet)
     let opened = health.compare(withFastest: [nil, 5], now: at(2.1))
     #expect(opened)
     // The late answer of before does not bring it back.
@@ -156,9 +156,39 @@ struct ServerHealthTests {
   func forgets() {
     var health = ServerHealth()
     ask(&health, at: 0, taking: 400)
-    #expect(health.mean(.bind, now: at(5)) == 400)
-    #expect(health.mean(.bind, now: at(21)) == 100)
-    #expect(health.mean(.search, now: at(21)) == nil)
+    #expect(health.mean(.bind, now: at(2)) == 400)
+    #expect(health.mean(.bind, now: at(5)) == 100)
+    #expect(health.mean(.search, now: at(5)) == nil)
+  }
+
+  @Test("Whom nobody has asked for ten seconds is checked once; a failed check puts it out of use, a slow one too, a good one changes nothing")
+  func checks() {
+    for (took, expected) in [(Duration?.none, ServerHealth.Trouble?.some(.faulty)), (.seconds(2), .slow), (.milliseconds(9), nil)] {
+      var health = ServerHealth()
+      ask(&health, at: 0, taking: 5)
+      let early = health.takeCheck(now: at(9))
+      let due = health.takeCheck(now: at(10.1))
+      let again = health.takeCheck(now: at(10.2))
+      #expect(!early && due && !again)
+      health.checked(took: took, words: "silent", fastest: [5, 5], now: at(11))
+      if let expected { #expect(health.state == .open(expected, until: at(16))) } else { #expect(health.state == .closed) }
+    }
+  }
+
+  @Test("Who hangs is no second choice as a slow one is, once a probe has told")
+  func hanging() {
+    for isAnswering in [true, false] {
+      var health = ServerHealth()
+      let ticket = health.begin(.bind, now: at(0))
+      health.asked(ticket, now: at(0))
+      let isSlow = health.compare(withFastest: [nil, 5], now: at(1.5))
+      #expect(isSlow)
+      if isAnswering { health.answered(ticket, now: at(3)) }
+      let due = health.takeProbe(now: at(7))
+      #expect(due)
+      health.probeFailed(words: "no answer in time", now: at(8))
+      #expect(health.state == .open(isAnswering ? .slow : .faulty, until: at(14)))
+    }
   }
 
   @Test("A released question leaves no trace, and whatever ends a question ends it once")
