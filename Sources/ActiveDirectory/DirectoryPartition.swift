@@ -33,11 +33,14 @@ final class DirectoryPartition: Sendable {
     self.timers = timers
   }
 
-  /// Searches on the first server that answers.
-  func search(_ query: LDAPSearch, deadline: Deadline, trace: TraceRecorder) async throws(LDAPFault) -> LDAPSearch.Outcome {
+  /// Searches on the first server that answers, or on `only`.
+  func search(
+    _ query: LDAPSearch, only: DirectoryServer? = nil, deadline: Deadline, trace: TraceRecorder
+  ) async throws(LDAPFault) -> LDAPSearch.Outcome {
     renewAfterRefusal()
     var last: LDAPFault?
-    let servers = try await locator.servers(deadline: deadline)
+    var servers: [DirectoryServer]
+    if let only { servers = [only] } else { servers = try await locator.servers(deadline: deadline) }
     for (index, server) in servers.enumerated() {
       guard !deadline.hasPassed else { throw last ?? .noTime }
       let share = share(of: deadline, isLast: index == servers.count - 1)
@@ -46,7 +49,7 @@ final class DirectoryPartition: Sendable {
       for isLastTry in [false, true] {
         let wasBegun = Flag()
         do throws(LDAPFault) {
-          let outcome = try await pools(of: server).searches.lend(deadline: share, begun: { wasBegun.isSet = true }) {
+          var outcome = try await pools(of: server).searches.lend(deadline: share, begun: { wasBegun.isSet = true }) {
             connection async throws(LDAPFault) in
             let asked = ContinuousClock.now
             let outcome = try await connection.search(query, timeout: self.operationTimeout(share))
@@ -54,6 +57,7 @@ final class DirectoryPartition: Sendable {
             return outcome
           }
           locator.worked(server)
+          outcome.server = server
           return outcome
         } catch {
           last = error
@@ -69,23 +73,37 @@ final class DirectoryPartition: Sendable {
     throw last ?? .noServer(locator.title)
   }
 
+  /// What accompanies a bind.
+  struct BindCompanion: Sendable {
+    /// The server to begin with, where it is one of those to be asked.
+    var preferred: DirectoryServer? = nil
+    /// Called for each server before a connection to it is taken; throws `.withheld` where the password must not go there.
+    var weigh: (@Sendable (DirectoryServer) async throws(LDAPFault) -> Void)? = nil
+    /// Called right before the password is sent.
+    var sending: (@Sendable () -> Void)? = nil
+  }
+
   /// Binds as a person on the first server that can be reached, and proves the session where that succeeds.
   func bind(
-    _ name: String, password: Password, proving entry: LDAPEntry?, deadline: Deadline, trace: TraceRecorder
+    _ name: String, password: Password, proving entry: LDAPEntry?, with companion: BindCompanion = BindCompanion(), deadline: Deadline,
+    trace: TraceRecorder
   ) async throws(LDAPFault) -> (result: LDAPResult, tokens: [[UInt8]]) {
     var last: LDAPFault?
-    let servers = try await locator.servers(deadline: deadline)
+    var servers = try await locator.servers(deadline: deadline)
+    if let preferred = companion.preferred, let index = servers.firstIndex(of: preferred) { servers.insert(servers.remove(at: index), at: 0) }
     for (index, server) in servers.enumerated() {
       guard !deadline.hasPassed else { throw last ?? .noTime }
       let wasSent = Flag()
       let started = ContinuousClock.now
       do throws(LDAPFault) {
+        try await companion.weigh?(server)
         // A share of the time for getting a connection, all of it for the bind: there is no second one.
         let share = share(of: deadline, isLast: index == servers.count - 1)
         let answer = try await pools(of: server).binds.lend(deadline: share) { connection async throws(LDAPFault) -> (LDAPResult, [[UInt8]]) in
           // "Must not start a bind after the deadline" (PasswordValidator): the wait for a connection may have used it up.
           guard !deadline.hasPassed else { throw .noTime }
           wasSent.isSet = true
+          companion.sending?()
           let started = ContinuousClock.now
           let result = try await connection.bind(name, password: password.secret, timeout: self.operationTimeout(deadline))
           trace.add(.bind, "\(server): \(result.summary)", since: started)

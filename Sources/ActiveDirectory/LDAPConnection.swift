@@ -231,6 +231,8 @@ struct LDAPSearch: Sendable {
   struct Outcome: Sendable {
     var entries: [LDAPEntry]
     var isComplete: Bool
+    /// Who answered.
+    var server: DirectoryServer? = nil
   }
 
   var base: String

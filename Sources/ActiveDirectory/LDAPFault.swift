@@ -20,6 +20,8 @@ enum LDAPFault: Error, Equatable {
   case serviceCredential(String)
   /// No server is left to ask.
   case noServer(String)
+  /// The password must not be put before the directory; who weighed it knows the verdict.
+  case withheld
   /// All connections are in use and too many questions wait already.
   case overloaded
 
@@ -34,6 +36,7 @@ enum LDAPFault: Error, Equatable {
     case .result(let result): result.unknownCause
     case .serviceCredential: .serviceCredentialRefused
     case .noServer: .noDirectoryServer
+    case .withheld: .internalError
     case .overloaded: .overloaded
     }
   }
@@ -50,6 +53,7 @@ enum LDAPFault: Error, Equatable {
     case .result(let result): result.summary
     case .serviceCredential(let text): "service credential: \(text)"
     case .noServer(let text): "no directory server: \(text)"
+    case .withheld: "withheld"
     case .overloaded: "all connections are busy"
     }
   }
@@ -59,7 +63,7 @@ enum LDAPFault: Error, Equatable {
     switch self {
     case .unreachable, .timedOut, .tls, .protocolViolation, .unproven: true
     case .result(let result): result.concernsServer
-    case .noTime, .serviceCredential, .noServer, .overloaded: false
+    case .noTime, .serviceCredential, .noServer, .withheld, .overloaded: false
     }
   }
 }

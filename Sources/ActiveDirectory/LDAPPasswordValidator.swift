@@ -12,11 +12,15 @@ import NIOPosix
 ///                                    one ──bind as that entry──► refused (sub-code) | success ──proof──► accepted
 /// ```
 /// Whoever is found or not, a question costs one search and one bind, so that an outsider learns nothing from the time.
-package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
+package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, LockoutPolicySource {
   private struct Found: Sendable {
     var entry: LDAPEntry
     var partition: DirectoryPartition
     var domain: DirectoryDomain
+    /// Nil in directories that are not Active Directory.
+    var lockout: DomainLockout?
+    /// Who told the entry; nil: a global catalog.
+    var server: DirectoryServer?
   }
 
   private enum Finding: Sendable {
@@ -30,6 +34,8 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
   private let logOn: ServiceLogOn
   private let standing: DirectoryAlarms
   private let groups = GroupLookup()
+  /// One for each of `domains`; none in directories that are not Active Directory.
+  private let lockouts: [DomainLockout]
 
   /// - Parameters:
   ///   - settings: one realm's directory.
@@ -56,6 +62,16 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
       made.append((domain, known ?? partition(domain.servers, isGlobalCatalog: false)))
     }
     domains = made
+    if settings.kind == .activeDirectory {
+      var watched: [DomainLockout] = []
+      for (index, (domain, partition)) in made.enumerated() {
+        let earlier = made[..<index].firstIndex { $0.partition === partition && $0.domain.dnsName == domain.dnsName }
+        watched.append(earlier.map { watched[$0] } ?? DomainLockout(domain: domain, partition: partition, alarms: alarms, now: now))
+      }
+      lockouts = watched
+    } else {
+      lockouts = []
+    }
     globalCatalog = settings.globalCatalog.map { partition($0, isGlobalCatalog: true) }
   }
 
@@ -91,29 +107,70 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
     }
     guard UserName(credential.userName.text) != nil else { return Judgement(.refused(Refusal(.malformedUserName))) }
     let trace = TraceRecorder()
+    let attempt = WeighedTry(credential.allowance)
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
-      let verdict = try await judge(credential, request, deadline, trace)
-      return Judgement(verdict, trace: trace.notes)
+      let verdict = try await judge(credential, request, attempt, deadline, trace)
+      return Judgement(verdict, trace: trace.notes, facts: attempt.facts)
+    } catch {
+      if error == .withheld, let verdict = attempt.verdict { return Judgement(verdict, trace: trace.notes, facts: attempt.facts) }
+      if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }
+      return Judgement(.unknown(error.cause), trace: trace.notes, facts: attempt.facts)
+    }
+  }
+
+  package func lookUp(_ userName: UserName, realm: RealmName, deadline: Deadline) async -> LookUpAnswer {
+    let trace = TraceRecorder()
+    let name = LoginName(userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
+    do throws(LDAPFault) {
+      guard !deadline.hasPassed else { throw .noTime }
+      try await logOn.check()
+      guard case .person(let found) = try await find(name, wanted: [], deadline: deadline, trace: trace) else {
+        return LookUpAnswer(.nobody, trace: trace.notes)
+      }
+      return LookUpAnswer(.person(try identifier(of: found)), trace: trace.notes)
     } catch {
       if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }
-      return Judgement(.unknown(error.cause), trace: trace.notes)
+      return LookUpAnswer(unknown: error.cause, trace: trace.notes)
     }
+  }
+
+  // MARK: The directory's own lockout
+
+  package func refreshLockoutPolicy(deadline: Deadline) async {
+    guard !lockouts.isEmpty, (try? await logOn.check()) != nil else { return }
+    for lockout in lockouts { await lockout.refresh(deadline: deadline) }
+  }
+
+  package func lockoutPolicy() -> DirectoryLockoutPolicy? {
+    lockouts.compactMap(\.policy).reduce(nil) { known, next in known?.stricter(next) ?? next }
   }
 
   // MARK: The steps
 
   private func judge(
-    _ credential: Credential, _ request: AttributeRequest, _ deadline: Deadline, _ trace: TraceRecorder
+    _ credential: Credential, _ request: AttributeRequest, _ attempt: WeighedTry, _ deadline: Deadline, _ trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     let wanted = PersonAttributes.permitted(request)
     let name = LoginName(credential.userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
     switch try await find(name, wanted: wanted, deadline: deadline, trace: trace) {
     case .person(let found):
-      return try await bind(as: found, credential, request, wanted: wanted, deadline: deadline, trace: trace)
+      // Another person's tries were reserved than would be asked now: nothing is put before the directory.
+      if let allowance = attempt.allowance, try identifier(of: found) != allowance.expected { return .unknown(.nameMoved) }
+      do throws(LDAPFault) {
+        return try await bind(as: found, credential, request, wanted: wanted, attempt, deadline: deadline, trace: trace)
+      } catch {
+        guard error == .withheld, case .refused(let refusal)? = attempt.verdict, refusal.reason == .keptFromDirectory else { throw error }
+        // At the cost of a wrong password: the time must not tell strangers that the name exists.
+        return try await bindToNobody(credential, refusal, attempt: nil, deadline: deadline, trace: trace)
+      }
     case .nobody(let refusal):
-      return try await bindToNobody(credential, refusal, deadline: deadline, trace: trace)
+      if let allowance = attempt.allowance {
+        if allowance.expected != nil { return .unknown(.nameMoved) }
+        if allowance.refusedAt != nil { return .refused(Refusal(.repeatedWrongPassword)) }
+      }
+      return try await bindToNobody(credential, refusal, attempt: attempt, deadline: deadline, trace: trace)
     }
   }
 
@@ -121,29 +178,31 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
   private func find(
     _ name: LoginName, wanted: [String], deadline: Deadline, trace: TraceRecorder
   ) async throws(LDAPFault) -> Finding {
-    var candidates: [(entry: LDAPEntry, index: Int)] = []
+    var candidates: [(entry: LDAPEntry, index: Int, server: DirectoryServer?)] = []
     var isComplete = true
-    func search(_ partition: DirectoryPartition, base: String) async throws(LDAPFault) -> [LDAPEntry] {
+    let lockout = settings.kind == .activeDirectory && globalCatalog == nil ? DomainLockout.attributes : []
+    func search(_ partition: DirectoryPartition, base: String) async throws(LDAPFault) -> LDAPSearch.Outcome {
       let query = LDAPSearch(
         base: base, scope: .subtree, filter: name.filter(people: settings.personFilter),
-        attributes: unique(PersonAttributes.needed(settings.kind, loginAttributes: settings.loginAttributes) + wanted), limit: 20)
+        attributes: unique(PersonAttributes.needed(settings.kind, loginAttributes: settings.loginAttributes) + lockout + wanted), limit: 20)
       let outcome = try await partition.search(query, deadline: deadline, trace: trace)
       isComplete = isComplete && outcome.isComplete
-      return outcome.entries
+      return outcome
     }
     if let globalCatalog {
       // The person's own domain is the one with the longest name that the entry lies under; trees of a forest nest.
-      for entry in try await search(globalCatalog, base: "") {
+      for entry in try await search(globalCatalog, base: "").entries {
         let homes = settings.domains.indices.filter { DistinguishedName.isWithin(entry.distinguishedName, base: settings.domains[$0].searchBase) }
         guard let home = homes.max(by: { settings.domains[$0].searchBase.utf8.count < settings.domains[$1].searchBase.utf8.count }) else { continue }
-        candidates.append((entry, home))
+        candidates.append((entry, home, nil))
       }
     } else {
       for (index, (domain, partition)) in domains.enumerated() {
-        for entry in try await search(partition, base: domain.searchBase) {
+        let outcome = try await search(partition, base: domain.searchBase)
+        for entry in outcome.entries {
           // Search bases may overlap; the same entry twice is not two people.
           let isKnown = candidates.contains { $0.entry.distinguishedName.utf8.elementsEqual(entry.distinguishedName.utf8) }
-          if !isKnown { candidates.append((entry, index)) }
+          if !isKnown { candidates.append((entry, index, outcome.server)) }
         }
       }
     }
@@ -154,19 +213,37 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
     case .one(let entry):
       guard let candidate = candidates.first(where: { $0.entry == entry }) else { return .nobody(Refusal(.userNotFound)) }
       let home = domains[candidate.index]
-      return .person(Found(entry: entry, partition: home.partition, domain: home.domain))
+      return .person(
+        Found(
+          entry: entry, partition: home.partition, domain: home.domain,
+          lockout: lockouts.indices.contains(candidate.index) ? lockouts[candidate.index] : nil, server: candidate.server))
     }
   }
 
-  private func bind(
-    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], deadline: Deadline, trace: TraceRecorder
-  ) async throws(LDAPFault) -> Verdict {
+  private func identifier(of found: Found) throws(LDAPFault) -> Identifier {
     guard let identifier = PersonAttributes.identifier(found.entry, kind: settings.kind) else {
       throw .protocolViolation("the service account cannot read the identifier of \(found.entry.distinguishedName)")
     }
+    return identifier
+  }
+
+  private func bind(
+    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], _ attempt: WeighedTry, deadline: Deadline,
+    trace: TraceRecorder
+  ) async throws(LDAPFault) -> Verdict {
+    let identifier = try identifier(of: found)
     let object = DirectoryObject(realm: settings.realm, id: identifier)
+    var companion = DirectoryPartition.BindCompanion(preferred: found.server, sending: { attempt.sending() })
+    if let lockout = found.lockout, attempt.allowance != nil {
+      companion.weigh = { server async throws(LDAPFault) in
+        let (standing, policy) = try await lockout.weigh(
+          found.entry.distinguishedName, entry: found.server == nil ? nil : found.entry, searched: found.server, binding: server,
+          deadline: deadline, trace: trace)
+        try attempt.weigh(standing, policy: policy, object: object, at: server, trace: trace)
+      }
+    }
     let (result, tokens) = try await found.partition.bind(
-      found.entry.distinguishedName, password: credential.password, proving: found.entry, deadline: deadline, trace: trace)
+      found.entry.distinguishedName, password: credential.password, proving: found.entry, with: companion, deadline: deadline, trace: trace)
     switch BindMeaning(result, kind: settings.kind) {
     case .refused(let reason, let subCode): return .refused(Refusal(reason, object: object, subCode: subCode))
     case .unknown(let cause, _): return .unknown(cause)
@@ -191,11 +268,16 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource {
 
   /// The second half of what a found person would cost, bound to a name that no directory can have.
   private func bindToNobody(
-    _ credential: Credential, _ refusal: Refusal, deadline: Deadline, trace: TraceRecorder
+    _ credential: Credential, _ refusal: Refusal, attempt: WeighedTry?, deadline: Deadline, trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     guard let home = domains.first else { throw .noServer("no domain is configured") }
     let name = "CN=gatehouse-\(Identifier().description),\(home.domain.searchBase)"
-    let (result, _) = try await home.partition.bind(name, password: credential.password, proving: nil, deadline: deadline, trace: trace)
+    var companion = DirectoryPartition.BindCompanion()
+    if let lockout = lockouts.first, attempt?.allowance != nil {
+      companion.weigh = { server async throws(LDAPFault) in await lockout.weighNobody(binding: server, deadline: deadline, trace: trace) }
+    }
+    let (result, _) = try await home.partition.bind(
+      name, password: credential.password, proving: nil, with: companion, deadline: deadline, trace: trace)
     // noSuchObject is how some directories say invalidCredentials of a name that they do not have.
     if result.code == 32 { return .refused(refusal) }
     switch BindMeaning(result, kind: settings.kind) {

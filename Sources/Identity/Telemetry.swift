@@ -8,6 +8,9 @@ package enum Telemetry: String, Sendable, CaseIterable {
   case signInSeconds = "gatehouse_sign_in_seconds"
   /// Requests that were turned away before they were judged, by `fault`.
   case requestFaults = "gatehouse_request_faults_total"
+  /// Sprays by `kind` (password, address, network, realm); those that stand are the began less the ended.
+  case spraysBegan = "gatehouse_sprays_began_total"
+  case spraysEnded = "gatehouse_sprays_ended_total"
 }
 
 extension Verdict {

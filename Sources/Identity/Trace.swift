@@ -22,10 +22,28 @@ package enum TraceStep: String, Sendable, CaseIterable, Codable {
 package struct Judgement: Sendable, Equatable {
   package var verdict: Verdict
   package var trace: [TraceNote]
+  /// What the agent saw of the person's lockout in the directory; nil where nothing was told.
+  package var facts: LockoutFacts?
+  /// Whom the name means, in answer to a look-up; then `verdict` judges nobody and is an `unknown`.
+  package var meaning: NameMeaning?
 
-  package init(_ verdict: Verdict, trace: [TraceNote] = []) {
+  package init(_ verdict: Verdict, trace: [TraceNote] = [], facts: LockoutFacts? = nil) {
     self.verdict = verdict
     self.trace = trace
+    self.facts = facts
+  }
+
+  /// The answer to a look-up. Whoever takes it for a verdict by mistake gets neither a yes nor a no.
+  package init(_ meaning: NameMeaning, trace: [TraceNote]) {
+    verdict = .unknown(.unsupportedByAgent)
+    self.trace = trace
+    self.meaning = meaning
+  }
+
+  /// Whether the directory may have counted a wrong password of which nobody heard. Where nothing was told, it may.
+  package var mayHaveCounted: Bool {
+    guard case .unknown(let cause) = verdict else { return false }
+    return facts?.bindSent ?? cause.mayFollowABind
   }
 }
 
@@ -35,4 +53,13 @@ package struct Judgement: Sendable, Equatable {
 /// Must return by `deadline` (± scheduling) and must not start a bind after it.
 package protocol PasswordValidator: Sendable {
   func validate(_ credential: Credential, wanting: AttributeRequest, deadline: Deadline) async -> Judgement
+  /// Whom a typed name means, by the same search as `validate`, without a password.
+  func lookUp(_ userName: UserName, realm: RealmName, deadline: Deadline) async -> LookUpAnswer
+}
+
+extension PasswordValidator {
+  /// For validators that cannot tell: people are then counted under the typed name until a verdict tells whom it means.
+  package func lookUp(_ userName: UserName, realm: RealmName, deadline: Deadline) async -> LookUpAnswer {
+    LookUpAnswer(unknown: .unsupportedByAgent)
+  }
 }

@@ -59,6 +59,8 @@ package struct HubState: Sendable {
     package var draining = false
     package var alarms: [Alarm] = []
     package var software = ""
+    /// What it understands of questions (`WorkRequest.understands`).
+    var understands = 1
     package var clockSkewMilliseconds: Int64 = 0
   }
 
@@ -72,6 +74,8 @@ package struct HubState: Sendable {
     /// The process that it was delivered to.
     var instance: Identifier?
     var stage: StageReport.Stage?
+    /// What the question is weighed by at an agent that understands it.
+    var allowance: TryAllowance?
     var notes: [TraceNote] = []
   }
 
@@ -103,12 +107,14 @@ package struct HubState: Sendable {
 
   /// A poll begins to wait. Questions that are queued for the agent answer it at once.
   package mutating func poll(
-    _ id: Int, agent: Identifier, realms: [RealmName], instance: Identifier? = nil, now: HubTime
+    _ id: Int, agent: Identifier, realms: [RealmName], instance: Identifier? = nil, understands: Int = WorkRequest.currentUnderstanding,
+    now: HubTime
   ) -> [Action] {
     let lost = lose(agent, before: instance, now: now)
     var session = sessions[agent] ?? Session(realms: Set(realms), lastBeat: now, withoutPollSince: nil)
     session.lastBeat = now
     session.instance = instance
+    session.understands = understands
     session.polls.append(Poll(id: id, instance: instance, until: now + HubState.pollLife))
     session.withoutPollSince = nil
     sessions[agent] = session
@@ -179,6 +185,8 @@ package struct HubState: Sendable {
       waiting.agent = nil
       waiting.notes.append(TraceNote(.agent, "agent \(agent) was lost\(waiting.delivered == nil ? " before it had the question" : "")"))
       if waiting.delivered == nil { waiting.asked.removeAll { $0 == agent } }
+      // What the lost agent may have put before the directory counts like any other try of which nobody heard.
+      if waiting.delivered != nil { waiting.allowance?.charged += 1 }
       waiting.delivered = nil
       pending[id] = waiting
       actions += assign(id, now: now, random: id.hashValue)
@@ -193,7 +201,9 @@ package struct HubState: Sendable {
     guard pending.count < pendingLimit else {
       return [.finish(question: question.id, Judgement(.unknown(.overloaded)), agent: nil)]
     }
-    pending[question.id] = Pending(question: question, deadline: deadline)
+    var waiting = Pending(question: question, deadline: deadline)
+    waiting.allowance = question.allowance
+    pending[question.id] = waiting
     return assign(question.id, now: now, random: random)
   }
 
@@ -306,6 +316,8 @@ package struct HubState: Sendable {
     var questions: [Question] = []
     for id in batch {
       pending[id]?.delivered = now
+      let allowance = session.understands >= 2 ? pending[id]?.allowance : nil
+      pending[id]?.question.allowance = allowance
       pending[id]?.instance = poll.instance
       if let question = pending[id]?.question { questions.append(question) }
     }

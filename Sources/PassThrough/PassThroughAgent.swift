@@ -66,6 +66,7 @@ package struct PassThroughAgent: Service {
     await withTaskGroup(of: Void.self) { group in
       group.addTask { await heartbeats() }
       group.addTask { await deliveries() }
+      group.addTask { await policies() }
       await withTaskGroup(of: Void.self) { polling in
         for _ in 0..<lanes { polling.addTask { await lane() } }
       }
@@ -128,10 +129,10 @@ package struct PassThroughAgent: Service {
   /// Puts one question before the directory of its realm and signs what came of it.
   private func answer(_ frame: QuestionFrame, password: Result<Password?, any Error>, deadline: Deadline, identity: AgentIdentity) async {
     let body: VerdictBody
-    if frame.kind != QuestionKind.validate.rawValue {
-      body = VerdictBody(unsupportedAt: now())
-    } else {
-      body = VerdictBody(await judge(frame, password: password, deadline: deadline, identity: identity), at: now())
+    switch QuestionKind(rawValue: frame.kind) {
+    case .validate: body = VerdictBody(await judge(frame, password: password, deadline: deadline, identity: identity), at: now())
+    case .lookUp: body = VerdictBody(await lookUp(frame, deadline: deadline, identity: identity), at: now())
+    default: body = VerdictBody(unsupportedAt: now())
     }
     do {
       outbox.put(try VerdictFrame(body, question: frame.id, digest: frame.digest, key: identity.signingKey))
@@ -160,7 +161,27 @@ package struct PassThroughAgent: Service {
       return Judgement(.unknown(.deadlineExceeded), trace: [TraceNote(.question, "the deadline had passed when the question arrived")])
     }
     return await validator.validate(
-      Credential(userName: userName, password: opened, realm: frame.realm), wanting: frame.wanting, deadline: deadline)
+      Credential(userName: userName, password: opened, realm: frame.realm, allowance: frame.allowance), wanting: frame.wanting,
+      deadline: deadline)
+  }
+
+  private func lookUp(_ frame: QuestionFrame, deadline: Deadline, identity: AgentIdentity) async -> Judgement {
+    guard let userName = UserName(frame.userName), identity.realms.contains(frame.realm), let validator = validators[frame.realm] else {
+      return Judgement(.unknown(.unsupportedByAgent), trace: [TraceNote(.question, "this agent does not serve realm \(frame.realm)")])
+    }
+    let answer = await validator.lookUp(userName, realm: frame.realm, deadline: deadline)
+    if let meaning = answer.meaning { return Judgement(meaning, trace: answer.trace) }
+    return Judgement(.unknown(answer.cause ?? .internalError), trace: answer.trace)
+  }
+
+  /// Keeps what is known of the directories' lockout policies fresh, beside the heartbeats that tell it: no heartbeat waits for a directory.
+  private func policies() async {
+    while !Task.isCancelled {
+      for validator in validators.values {
+        await (validator as? any LockoutPolicySource)?.refreshLockoutPolicy(deadline: Deadline(after: .seconds(10)))
+      }
+      try? await Task.sleep(for: .seconds(30))
+    }
   }
 
   /// Carries answers back, in batches that form by themselves while one is on its way.
@@ -199,7 +220,11 @@ package struct PassThroughAgent: Service {
     for source in alarms { standing += await source.alarms() }
     let answer = try await connection.heartbeat(
       Heartbeat(
-        capabilities: [QuestionKind.validate.rawValue], software: software, clock: now(), alarms: standing, draining: draining))
+        capabilities: [QuestionKind.validate.rawValue, QuestionKind.lookUp.rawValue], software: software, clock: now(), alarms: standing,
+        draining: draining,
+        lockouts: validators.compactMap { realm, validator in
+          (validator as? any LockoutPolicySource)?.lockoutPolicy().map { RealmLockout(realm: realm, policy: $0) }
+        }))
     told(answer)
   }
 }

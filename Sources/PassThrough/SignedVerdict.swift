@@ -5,19 +5,28 @@ import Identity
 
 /// What an agent says about a question, as it travels inside the signature.
 package struct VerdictBody: Sendable, Codable {
-  package enum Kind: String, Sendable, Codable { case accepted, refused, unknown, unsupported }
+  package enum Kind: String, Sendable, Codable { case accepted, refused, unknown, unsupported, lookedUp }
 
   package var kind: Kind
   package var person: AcceptedPerson?
   package var refusal: Refusal?
   package var cause: UnknownCause?
+  /// What the agent saw of the person's lockout; nil from agents that do not look.
+  package var facts: LockoutFacts?
+  /// In answer to a look-up: whom the name means; nil: nobody.
+  package var object: Identifier?
   package var trace: [TraceNote]
   /// When the agent judged, by its own clock.
   package var at: Instant
 
   package init(_ judgement: Judgement, at: Instant) {
     trace = judgement.trace
+    facts = judgement.facts
     self.at = at
+    if let meaning = judgement.meaning {
+      (kind, object) = (.lookedUp, meaning.object)
+      return
+    }
     switch judgement.verdict {
     case .accepted(let person): (kind, self.person) = (.accepted, person)
     case .refused(let refusal): (kind, self.refusal) = (.refused, refusal)
@@ -31,19 +40,24 @@ package struct VerdictBody: Sendable, Codable {
     self.at = at
   }
 
-  /// The verdict, if kind and contents agree and the person belongs to `realm`; nil otherwise.
-  package func judgement(realm: RealmName) -> Judgement? {
+  /// The judgement, if kind and contents agree, fit the question's kind, and the person belongs to `realm`; nil otherwise.
+  package func judgement(of asked: QuestionKind, realm: RealmName) -> Judgement? {
+    if kind == .lookedUp {
+      guard asked == .lookUp, person == nil, refusal == nil, cause == nil else { return nil }
+      return Judgement(object.map { .person($0) } ?? .nobody, trace: trace)
+    }
+    guard object == nil else { return nil }
     switch kind {
     case .accepted:
-      guard let person, refusal == nil, cause == nil, person.object.realm == realm else { return nil }
-      return Judgement(.accepted(person), trace: trace)
+      guard asked == .validate, let person, refusal == nil, cause == nil, person.object.realm == realm else { return nil }
+      return Judgement(.accepted(person), trace: trace, facts: facts)
     case .refused:
-      guard let refusal, person == nil, cause == nil, refusal.object.map({ $0.realm == realm }) ?? true else { return nil }
-      return Judgement(.refused(refusal), trace: trace)
+      guard asked == .validate, let refusal, person == nil, cause == nil, refusal.object.map({ $0.realm == realm }) ?? true else { return nil }
+      return Judgement(.refused(refusal), trace: trace, facts: facts)
     case .unknown:
       guard let cause, person == nil, refusal == nil else { return nil }
-      return Judgement(.unknown(cause), trace: trace)
-    case .unsupported:
+      return Judgement(.unknown(cause), trace: trace, facts: facts)
+    case .unsupported, .lookedUp:
       guard person == nil, refusal == nil, cause == nil else { return nil }
       return Judgement(.unknown(.unsupportedByAgent), trace: trace)
     }
@@ -75,13 +89,15 @@ package struct VerdictFrame: Sendable, Codable {
   /// The judgement, once its signature by `key` over this very question was found good.
   ///
   /// Returns nil for anything else: a foreign or damaged signature, another question's verdict, contents that contradict themselves.
-  package func verified(digest: QuestionDigest, realm: RealmName, key: P256.Signing.PublicKey) -> Judgement? {
+  package func verified(
+    digest: QuestionDigest, kind: QuestionKind = .validate, realm: RealmName, key: P256.Signing.PublicKey
+  ) -> Judgement? {
     guard body.utf8.count <= VerdictFrame.maximumBodyCharacters, let bytes = StrictText.base64(body), let raw = StrictText.base64(signature),
       let signature = try? P256.Signing.ECDSASignature(rawRepresentation: raw),
       key.isValidSignature(signature, for: VerdictFrame.signedBytes(digest: digest, body: Data(bytes))),
       let decoded = try? JSONDecoder().decode(VerdictBody.self, from: Data(bytes))
     else { return nil }
-    return decoded.judgement(realm: realm)
+    return decoded.judgement(of: kind, realm: realm)
   }
 
   /// 512 KiB of JSON: a person with thousands of groups fits.

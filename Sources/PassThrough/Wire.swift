@@ -9,10 +9,16 @@ package struct WorkRequest: Sendable, Codable {
   package var lane: LaneID
   /// Drawn by chance when the agent's process starts: by it the gateway sees that the process before is gone, with all that it was asked.
   package var instance: Identifier?
+  /// What the agent understands of questions beyond the first version: 2 is allowances and look-ups. Nil: nothing. With every poll, since a
+  /// question may be handed out before the first heartbeat has arrived.
+  package var understands: Int?
 
-  package init(lane: LaneID, instance: Identifier? = nil) {
+  package static let currentUnderstanding = 2
+
+  package init(lane: LaneID, instance: Identifier? = nil, understands: Int? = WorkRequest.currentUnderstanding) {
     self.lane = lane
     self.instance = instance
+    self.understands = understands
   }
 }
 
@@ -69,16 +75,32 @@ package struct Heartbeat: Sendable, Codable {
   package var alarms: [Alarm]
   /// It finishes what it has and wants nothing new.
   package var draining: Bool
+  /// By which lockout each realm's directory goes, where the agent could read it. At most 64.
+  package var lockouts: [RealmLockout]?
 
   package static let currentVersion = 1
 
-  package init(capabilities: [String], software: String, clock: Instant, alarms: [Alarm], draining: Bool) {
+  package init(
+    capabilities: [String], software: String, clock: Instant, alarms: [Alarm], draining: Bool, lockouts: [RealmLockout]? = nil
+  ) {
     version = Heartbeat.currentVersion
     self.capabilities = capabilities
     self.software = software
     self.clock = clock
     self.alarms = alarms
     self.draining = draining
+    self.lockouts = lockouts
+  }
+}
+
+/// The lockout policy of one realm's directory.
+package struct RealmLockout: Sendable, Codable, Equatable {
+  package var realm: RealmName
+  package var policy: DirectoryLockoutPolicy
+
+  package init(realm: RealmName, policy: DirectoryLockoutPolicy) {
+    self.realm = realm
+    self.policy = policy
   }
 }
 

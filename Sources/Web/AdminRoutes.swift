@@ -16,6 +16,7 @@ struct AdminRoutes: Sendable {
     addFrontEnds(to: router)
     addAgents(to: router)
     AdminUserRoutes(services: services).add(to: router)
+    AdminLockoutRoutes(services: services).add(to: router)
     AdminAuditRoutes(services: services).add(to: router)
   }
 

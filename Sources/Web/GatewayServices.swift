@@ -11,7 +11,7 @@ package struct GatewayServices: Sendable {
   package var realms: RealmDirectory
   package var realmStore: any RealmStore
   package var lockouts: any LockoutStore
-  package var lockoutPolicy: LockoutPolicy
+  package var lockoutPolicies: LockoutPolicies
   package var audit: any AuditLog
   package var hub: AgentHub
   package var registry: AgentRegistry
@@ -32,7 +32,7 @@ package struct GatewayServices: Sendable {
 
   package init(
     signIn: SignInService, desk: FrontEndDesk, frontEnds: any FrontEndStore, realms: RealmDirectory, realmStore: any RealmStore,
-    lockouts: any LockoutStore, lockoutPolicy: LockoutPolicy, audit: any AuditLog, hub: AgentHub, registry: AgentRegistry,
+    lockouts: any LockoutStore, lockoutPolicies: LockoutPolicies, audit: any AuditLog, hub: AgentHub, registry: AgentRegistry,
     enrolment: AgentEnrolment, authority: AgentAuthority, alarms: [any AlarmSource], nodes: [String], nodeName: String, deadline: Duration,
     started: Instant, now: @escaping @Sendable () -> Instant, obstacles: @escaping @Sendable () async -> [String],
     metrics: @escaping @Sendable () -> String, adminRoles: AdminRoles
@@ -43,7 +43,7 @@ package struct GatewayServices: Sendable {
     self.realms = realms
     self.realmStore = realmStore
     self.lockouts = lockouts
-    self.lockoutPolicy = lockoutPolicy
+    self.lockoutPolicies = lockoutPolicies
     self.audit = audit
     self.hub = hub
     self.registry = registry

@@ -49,9 +49,13 @@ struct GatewayAssembly {
 
     let hub = AgentHub(authority: authority, registry: registry)
     let metrics = MetricsExposition.start()
+    let policies = LockoutPolicies(standard: lockout, directory: { hub.directoryLockout(of: $0, now: now())?.policy })
+    let sprays = SprayGuard()
+    let ledger = ThrottleLedger(audit: store)
     let signIn = SignInService(
       realms: realms, validators: [.passThrough: PassThroughValidator(hub: hub, registry: registry)], lockouts: store, audit: store,
-      throttle: AddressThrottle(), policy: lockout, now: now, logger: logger)
+      throttle: AddressThrottle(), sprays: sprays, ledger: ledger, policies: policies, now: now, logger: logger)
+    let conflicts = LockoutConflicts(realms: realms, policies: policies, now: now)
 
     let publicURL = configuration.publicURL.description
     let nodes = [configuration.mutualTLSListener.url.description]
@@ -69,8 +73,9 @@ struct GatewayAssembly {
     let coverage = RealmCoverage(realms: realms, hub: hub, now: now)
     let drain = DrainSignal()
     let services = GatewayServices(
-      signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: lockout,
-      audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, alarms: [hub, coverage, reserve, reload], nodes: nodes,
+      signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicies: policies,
+      audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, 
+      alarms: [hub, coverage, reserve, reload, sprays, conflicts], nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
         do {
@@ -103,6 +108,8 @@ struct GatewayAssembly {
           coverage.look()
         },
         .init("certificate files", every: .seconds(5)) { await reload.look() },
+        .init("sprays", every: .seconds(5)) { try await store.append(sprays.tick(now: now())) },
+        .init("throttled sign-ins", every: .seconds(60)) { try await ledger.flush(now: now()) },
         .init("disk reserve", every: .seconds(5)) { reserve.refresh() },
         .init("idle lockouts", every: .seconds(3600)) { _ = try await store.forgetIdle(policy: policy, now: now()) },
         .init("agent CA", every: .seconds(3600)) { try await authority.advance(now: now()) },
@@ -119,6 +126,7 @@ struct GatewayAssembly {
       publicListener, admin,
       ShutdownStep(name: "drain", logger: logger) {
         drain.begin()
+        try? await ledger.flush(now: now())
         try? await store.append([AuditEvent(time: now(), kind: .gatewayStopped, actor: "gatehouse", subject: node, outcome: "done")])
         // Load balancers look every second or so: they must see readiness fail before the doors close.
         try? await Task.sleep(for: min(grace / 2, .seconds(3)))

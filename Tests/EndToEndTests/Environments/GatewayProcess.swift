@@ -8,7 +8,7 @@ import Synchronization
 /// A real gateway: the built program with a configuration of its own, in a folder and on loopback ports of its own.
 final class GatewayProcess: Sendable {
   struct Options: Sendable {
-    /// Of our own lockout. High, so that only the scenarios that are about it meet it; the sample domain itself locks after three.
+    /// Of our own lockout. High, so that only the scenarios that are about it meet it; the sample domain's own is higher still.
     var threshold = 50
     /// Whatever else the configuration file shall say.
     var extra = ""
