@@ -10,7 +10,7 @@ import Synchronization
 final class DomainLockout: Sendable {
   /// Where a person's count stands, as one server tells it.
   struct Standing: Sendable, Equatable {
-    /// Zero where the observation window has passed; nil where badPwdCount cannot be read.
+    /// Zero where the observation window has passed; nil where badPwdCount cannot be read, or is not there since nothing was ever counted.
     var count: Int?
     /// nil: no wrong password ever, or not readable.
     var lastWrongMillisecondsAgo: Int64?
@@ -177,8 +177,9 @@ final class DomainLockout: Sendable {
     } else if domain.primary == nil {
       trace.add(.lockout, "\(domain.why): only what \(server) counted is known")
     }
-    if standing.count == nil {
-      raise("badPwdCount of people in \(self.domain.dnsName) cannot be read", grant: "RP", on: self.domain.distinguishedName)
+    // A domain controller at which nobody ever mistyped has no badPwdCount of the person, so its absence alone says nothing about rights.
+    if standing.count == nil, standing.passwordSet == nil {
+      raise("badPwdCount and pwdLastSet of people in \(self.domain.dnsName) cannot be read", grant: "RP", on: self.domain.distinguishedName)
     }
     return (standing, policy)
   }

@@ -15,7 +15,9 @@ final class AgentProcess: Sendable {
   private let log: String
   private let running = Mutex<ServerProcess?>(nil)
 
-  init(name: String, scenario: String, domain: SambaDomain.Settings, service: Service? = nil, proxyPort: Int? = nil) throws {
+  init(
+    name: String, scenario: String, domain: SambaDomain.Settings, service: Service? = nil, servers: [String]? = nil, proxyPort: Int? = nil
+  ) throws {
     self.name = name
     folder = try BuiltProgram.folder(scenario + "-agent-" + name)
     log = try BuiltProgram.log(scenario, "agent-" + name)
@@ -26,7 +28,7 @@ final class AgentProcess: Sendable {
       \(proxyPort.map { "proxy: http://127.0.0.1:\($0)" } ?? "")
       realms:
         - realm: \(domain["AD_DOMAIN"])
-          servers: ["\(domain["AD_IP"])"]
+          servers: [\((servers ?? [domain["AD_IP"]]).map { "\"\($0)\"" }.joined(separator: ", "))]
           caFile: '\(domain["AD_CA"])'
           searchBases: ["\(domain["AD_BASE"])"]
           netBIOSName: \(domain["AD_NETBIOS"])

@@ -83,6 +83,12 @@ final class GatewayProcess: Sendable {
     return Int(response.status.code)
   }
 
+  /// What /metrics tells.
+  func metrics() async throws -> String {
+    let response = try await HTTPClient.shared.execute(HTTPClientRequest(url: "http://127.0.0.1:\(operationsPort)/metrics"), timeout: .seconds(5))
+    return String(decoding: try await response.body.collect(upTo: 1 << 20).readableBytesView, as: UTF8.self)
+  }
+
   func stop() async { await process?.stop() }
 
   func restart(environment: [String: String] = [:]) async throws {
