@@ -43,10 +43,10 @@ final class WeighedTry: Sendable {
     // While the account is locked at this server its answer is 775 for any password, and nothing is counted.
     if standing.isLocked { return }
     let count = standing.count ?? allowance.counted
-    let others = allowance.undecided + allowance.charged
-    let words = "\(count) of \(policy.threshold) wrong passwords counted\(others > 0 ? ", \(others) tries undecided" : "")"
+    let isAlone = allowance.undecided <= 0 && allowance.charged <= 0
+    let words = "\(count) of \(policy.threshold) wrong passwords counted\(isAlone ? "" : ", \(allowance.undecided) tries under way, \(allowance.charged) unheard of")"
     switch policy.decide(count: count, allowance: allowance) {
-    case .ask: if count + others > 0 { trace.add(.lockout, words) }
+    case .ask: if count > 0 || !isAlone { trace.add(.lockout, words) }
     case .probe: trace.add(.lockout, "\(words): asked out of the reserve, since the address is familiar")
     case .wait: try withhold(.unknown(.triesUnderWay), "\(words): not asked before they are decided")
     case .keep:

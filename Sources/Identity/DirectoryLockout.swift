@@ -9,10 +9,26 @@ package struct DirectoryLockoutPolicy: Sendable, Equatable, Codable {
   /// How long a lock lasts; nil: until an administrator lifts it.
   package var lockMilliseconds: Int64?
 
+  /// The most that AD lets be set: 999 wrong passwords in its tools, 65,535 in its schema; 99,999 minutes.
+  package static let thresholds = 0...65_535
+  private static let longest: Int64 = 99_999 * 60_000
+
+  /// Values beyond what AD lets be set are drawn in.
   package init(threshold: Int, window: Duration, lock: Duration?) {
-    self.threshold = max(0, threshold)
-    windowMilliseconds = max(0, window.wholeMilliseconds)
-    lockMilliseconds = lock.map { max(0, $0.wholeMilliseconds) }
+    func bounded(_ milliseconds: Int64) -> Int64 { min(max(0, milliseconds), DirectoryLockoutPolicy.longest) }
+    self.threshold = min(max(DirectoryLockoutPolicy.thresholds.lowerBound, threshold), DirectoryLockoutPolicy.thresholds.upperBound)
+    windowMilliseconds = bounded(window.wholeMilliseconds)
+    lockMilliseconds = lock.map { bounded($0.wholeMilliseconds) }
+  }
+
+  private enum CodingKeys: CodingKey { case threshold, windowMilliseconds, lockMilliseconds }
+
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    self.init(
+      threshold: try container.decode(Int.self, forKey: .threshold),
+      window: .milliseconds(try container.decode(Int64.self, forKey: .windowMilliseconds)),
+      lock: try container.decodeIfPresent(Int64.self, forKey: .lockMilliseconds).map { .milliseconds($0) })
   }
 
   package var window: Duration { .milliseconds(windowMilliseconds) }
@@ -43,11 +59,14 @@ package struct DirectoryLockoutPolicy: Sendable, Equatable, Codable {
   /// the sum of wrong passwords never exceeds the limit (docs/decisions/0009).
   package func decide(count: Int, allowance: TryAllowance) -> TryDecision {
     guard locks else { return .ask }
-    let standing = max(0, count) + max(0, allowance.charged)
+    // Numbers that came from elsewhere: none may overflow, and none can be more than the limit in effect.
+    func bounded(_ number: Int) -> Int { min(max(0, number), DirectoryLockoutPolicy.thresholds.upperBound) }
+    let standing = bounded(count) + bounded(allowance.charged)
     let limit = allowance.isFamiliar ? mostFamiliarTries : mostTries
     guard standing < limit else { return .keep }
-    guard standing + max(0, allowance.undecided) < limit else { return .wait }
-    return standing + max(0, allowance.undecided) < mostTries ? .ask : .probe
+    let all = standing + bounded(allowance.undecided)
+    guard all < limit else { return .wait }
+    return all < mostTries ? .ask : .probe
   }
 }
 

@@ -186,7 +186,7 @@ package struct HubState: Sendable {
       waiting.notes.append(TraceNote(.agent, "agent \(agent) was lost\(waiting.delivered == nil ? " before it had the question" : "")"))
       if waiting.delivered == nil { waiting.asked.removeAll { $0 == agent } }
       // What the lost agent may have put before the directory counts like any other try of which nobody heard.
-      if waiting.delivered != nil { waiting.allowance?.charged += 1 }
+      if waiting.delivered != nil, let charged = waiting.allowance?.charged { waiting.allowance?.charged = charged + 1 }
       waiting.delivered = nil
       pending[id] = waiting
       actions += assign(id, now: now, random: id.hashValue)

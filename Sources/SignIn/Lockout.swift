@@ -324,9 +324,9 @@ package enum Lockout {
   /// counted here since. Nil where that cannot be said.
   package static func shown(_ reservation: LockoutReservation, facts: LockoutFacts?, now: Instant) -> LockoutState.Charge? {
     guard reservation.charges.count == 1, let charge = reservation.charges.first, charge.since == 0, reservation.undecided == 0,
-      let facts, let count = facts.count, count > 0, let ago = facts.lastWrongMillisecondsAgo
+      let facts, let count = facts.count, count > 0, let ago = facts.lastWrongMillisecondsAgo, ago >= 0
     else { return nil }
-    return now.adding(.milliseconds(-ago)) >= charge.begun ? charge : nil
+    return now.adding(.zero - .milliseconds(ago)) >= charge.begun ? charge : nil
   }
 
   /// The events of a try as they have to be written when the person turned out to stand so: a sign-in that the lock refuses is told as refused.
@@ -472,7 +472,8 @@ extension LockoutPolicy {
     let allowed = max(1, directory.mostTries)
     result.threshold = max(1, min(threshold, allowed))
     guard result.contradicts(directory) else { return result }
-    result.firstLock = max(firstLock, directory.window + .seconds(1))
+    // However long the directory remembers, nobody is locked here for more than a day at a time by it.
+    result.firstLock = max(firstLock, min(directory.window + .seconds(1), .seconds(86_400)))
     result.longestLock = max(longestLock, result.firstLock)
     result.window = max(window, directory.window)
     return result

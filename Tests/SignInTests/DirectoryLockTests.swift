@@ -186,12 +186,15 @@ private struct UnderWay {
     #expect(decide(3, familiar: true) == .probe)
     #expect(decide(3, undecided: 1, familiar: true) == .wait)
     #expect(decide(4, familiar: true) == .keep)
-    #expect(decide(Int.max - 1, charged: 1) == .keep)
+    for number in [Int.max, Int.min] {
+      #expect(decide(Int.max, undecided: number, charged: number) == .keep)
+      #expect(decide(0, undecided: number, familiar: true) == (number > 0 ? .wait : .ask))
+    }
   }
 }
 
 @Suite struct `Our own lockout` {
-  @Test(arguments: [(3, 30), (5, 30), (10, 30), (10, 10), (50, 1440), (1, 30), (2, 30)])
+  @Test(arguments: [(3, 30), (5, 30), (10, 30), (10, 10), (50, 1439), (1, 30), (2, 30)])
   func `is drawn in to what the directory lets stand`(threshold: Int, minutes: Int) {
     let directory = DirectoryLockoutPolicy(threshold: threshold, window: .seconds(minutes * 60), lock: nil)
     var generous = LockoutPolicy()

@@ -106,8 +106,7 @@ final class House: Sendable {
 }
 
 extension SambaDomain {
-  /// Forgets the bad tries of people whom other scenarios guess at too: the sample domain locks after three, and no success resets what is counted
-  /// of somebody who may not sign in.
+  /// Forgets the bad tries of people whom other scenarios guess at too: no success resets what is counted of somebody who may not sign in.
   static func forgive(_ names: [String], in domain: Settings) async throws {
     let script = """
       import sys
