@@ -92,8 +92,12 @@ let package = Package(
       name: "GatehouseTesting",
       dependencies: ["Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "CertificateLifecycle", x509, asn1, crypto]),
 
+    // The load driver of the benchmarks: it stands outside of the house and knows nothing of it.
+    .executableTarget(
+      name: "LoadDriver", dependencies: ["CLDAP", argumentParser, nioCore, nioPosix, nioTLS, nioSSL], path: "Tests/Benchmarks/LoadDriver"),
+
     // Tests.
-    .testTarget(name: "BytesTests", dependencies: ["Bytes"]),
+    .testTarget(name: "BytesTests", dependencies: ["Bytes", "GatehouseTesting"]),
     .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
     .testTarget(name: "SignInTests", dependencies: ["SignIn", "Identity", "Bytes", "GatehouseTesting"]),
@@ -110,6 +114,7 @@ let package = Package(
       ]),
     .testTarget(
       name: "GatehouseTests", dependencies: ["gatehouse", "Identity", "SignIn", "PassThrough", "Bytes", crypto, x509, asn1, logging]),
+    .testTarget(name: "LoadDriverTests", dependencies: ["LoadDriver"]),
     .testTarget(name: "ArchitectureTests"),
     .testTarget(
       name: "EndToEndTests",

@@ -3,7 +3,8 @@ import Synchronization
 
 /// Kept connections to one server for one purpose, bounded.
 ///
-/// A connection that failed is let go; one that answered goes back, the most recently used first, so that spare ones grow old and end.
+/// A connection that failed is let go; one that answered goes back, the most recently used first, so that spare ones grow old and end. A
+/// question gets the connection that lives on its own thread: on another's it would wait for whatever that thread is doing.
 final class ConnectionPool: Sendable {
   private struct Idle {
     var connection: LDAPConnection
@@ -56,8 +57,10 @@ final class ConnectionPool: Sendable {
 
   private func connection(deadline: Deadline) async throws(LDAPFault) -> (LDAPConnection, Int32, generation: Int) {
     while true {
-      let (candidate, generation) = state.withLock { state in
-        (state.idle.popLast(), state.generation)
+      let (candidate, generation) = state.withLock { state -> (Idle?, Int) in
+        let thread = DirectoryThreads.current
+        let place = state.idle.lastIndex { thread == nil || $0.connection.thread === thread }
+        return (place.map { state.idle.remove(at: $0) }, state.generation)
       }
       guard let candidate else {
         let (connection, descriptor) = try await open(deadline)

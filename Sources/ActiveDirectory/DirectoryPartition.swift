@@ -86,7 +86,7 @@ final class DirectoryPartition: Sendable {
   /// Binds as a person on the first server that can be reached, and proves the session where that succeeds.
   func bind(
     _ name: String, password: Password, proving entry: LDAPEntry?, with companion: BindCompanion = BindCompanion(), deadline: Deadline,
-    trace: TraceRecorder
+    permission: BindPermission, trace: TraceRecorder
   ) async throws(LDAPFault) -> (result: LDAPResult, tokens: [[UInt8]]) {
     var last: LDAPFault?
     var servers = try await locator.servers(deadline: deadline)
@@ -102,6 +102,8 @@ final class DirectoryPartition: Sendable {
         let answer = try await pools(of: server).binds.lend(deadline: share) { connection async throws(LDAPFault) -> (LDAPResult, [[UInt8]]) in
           // "Must not start a bind after the deadline" (PasswordValidator): the wait for a connection may have used it up.
           guard !deadline.hasPassed else { throw .noTime }
+          // At the last moment, and telling that it is: from here on asking another agent may cost a second bad-password count.
+          guard await permission.isGiven() else { throw .withdrawn }
           wasSent.isSet = true
           companion.sending?()
           let started = ContinuousClock.now
@@ -172,7 +174,7 @@ final class DirectoryPartition: Sendable {
   private func makePools(_ server: DirectoryServer) -> Pools {
     let (settings, names, timers, logOn) = (settings, names, timers, logOn)
     func pool(
-      _ limit: Int, _ purpose: String, _ protection: LDAPConnection.Protection,
+      _ limit: Int, _ protection: LDAPConnection.Protection,
       prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?
     ) -> ConnectionPool {
       let turnstile = Turnstile(limit: limit, maximumWaiting: settings.maximumWaiting, timers: timers)
@@ -181,17 +183,17 @@ final class DirectoryPartition: Sendable {
         let addresses = await names.addresses(of: server, port: port, deadline: deadline)
         let peer = LDAPConnection.Peer(
           host: server.host, addresses: addresses, protection: protection, authorityFile: settings.authorityFile)
-        let connection = LDAPConnection(name: "ldap-\(purpose)", timers: timers)
+        let connection = LDAPConnection(timers: timers)
         let descriptor = try await connection.open(peer, timeout: min(settings.timeouts.connect, deadline.remaining()))
         try await prepare?(connection, deadline)
         return (connection, descriptor)
       }
     }
     return Pools(
-      searches: pool(settings.searchConnections, "search", logOn.protection) { connection, deadline async throws(LDAPFault) in
+      searches: pool(settings.searchConnections, logOn.protection) { connection, deadline async throws(LDAPFault) in
         try await logOn.logOn(connection, server: server, timeout: settings.timeouts.operation, deadline: deadline)
       },
-      binds: pool(settings.bindConnections, "bind", .tls(settings.security), prepare: nil))
+      binds: pool(settings.bindConnections, .tls(settings.security), prepare: nil))
   }
 
   /// A configured port is that of the configured transport; searches by Kerberos go to the port of plain LDAP beside it.

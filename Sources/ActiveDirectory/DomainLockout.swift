@@ -91,7 +91,9 @@ final class DomainLockout: Sendable {
         attributes: ["lockoutThreshold", "lockOutObservationWindow", "lockoutDuration", "fSMORoleOwner"], limit: 1),
       deadline: deadline, trace: trace
     ).entries.first
-    let policy = root.flatMap { DirectoryLockoutPolicy($0, threshold: "lockoutThreshold", window: "lockOutObservationWindow", lock: "lockoutDuration") }
+    let policy = root.flatMap {
+      DirectoryLockoutPolicy($0, threshold: "lockoutThreshold", window: "lockOutObservationWindow", lock: "lockoutDuration")
+    }
     if policy == nil {
       raise("the lockout policy of the domain \(domain.dnsName) cannot be read", grant: "RP", on: domain.distinguishedName)
     } else {
@@ -119,7 +121,9 @@ final class DomainLockout: Sendable {
     ).entries.first
     guard let host = object?.text("dNSHostName") else { return (nil, "the PDC emulator's host name cannot be read") }
     let server = DirectoryServer(host: host)
-    guard await facts(of: server, deadline: deadline, trace: trace)?.service == wanted else { return (nil, "the PDC emulator \(host) does not answer") }
+    guard await facts(of: server, deadline: deadline, trace: trace)?.service == wanted else {
+      return (nil, "the PDC emulator \(host) does not answer")
+    }
     return (server, "")
   }
 
@@ -205,6 +209,11 @@ final class DomainLockout: Sendable {
   ) async -> Standing {
     let ahead = await facts(of: server, deadline: deadline, trace: trace)?.ahead ?? .zero
     return Standing(entry, policy: policy, now: now().adding(ahead))
+  }
+
+  /// By which policy the person goes whose entry this is.
+  func policy(of entry: LDAPEntry, deadline: Deadline, trace: TraceRecorder) async throws(LDAPFault) -> DirectoryLockoutPolicy {
+    try await policy(of: entry, in: try await current(deadline: deadline, trace: trace), deadline: deadline, trace: trace)
   }
 
   /// The person's own policy: that of the password settings object that wins for them, else the domain's.
@@ -304,10 +313,13 @@ extension LDAPEntry {
 enum GeneralizedTime {
   static func instant(_ text: String) -> Instant? {
     let bytes = Array(text.utf8)
-    guard (15...24).contains(bytes.count), bytes.last == UInt8(ascii: "Z"), bytes.prefix(14).allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+    guard (15...24).contains(bytes.count), bytes.last == UInt8(ascii: "Z"), bytes.prefix(14).allSatisfy({ (0x30...0x39).contains($0) }) else {
+      return nil
+    }
     func number(_ range: Range<Int>) -> Int64 { bytes[range].reduce(0) { $0 * 10 + Int64($1 - 0x30) } }
     let (year, month, day) = (number(0..<4), number(4..<6), number(6..<8))
-    guard (1601...9999).contains(year), (1...12).contains(month), (1...31).contains(day), number(8..<10) < 24, number(10..<12) < 60, number(12..<14) <= 60
+    guard (1601...9999).contains(year), (1...12).contains(month), (1...31).contains(day), number(8..<10) < 24, number(10..<12) < 60,
+      number(12..<14) <= 60
     else { return nil }
     // Days since 1970 of the proleptic Gregorian calendar, counted from March so that the leap day is a year's last.
     let shifted = month > 2 ? year : year - 1

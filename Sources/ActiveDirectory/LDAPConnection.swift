@@ -4,7 +4,7 @@ import CLDAP
 import Foundation
 import NIOCore
 
-/// One connection to a directory server, with its own thread: libldap's handle never leaves it.
+/// One connection to a directory server, confined to one thread: libldap's handle never leaves it.
 ///
 /// One operation is outstanding at a time. After a fault the connection is of no further use: its owner lets it go, which closes it.
 actor LDAPConnection {
@@ -29,20 +29,19 @@ actor LDAPConnection {
   /// Text that libldap hands to GnuTLS as a priority string: no TLS below 1.2.
   private static let tlsPriorities = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
-  private let executor: ThreadExecutor
+  /// Where it lives; several connections that are used one after the other may share a thread.
+  nonisolated let thread: DirectoryThread
   private let timers: any EventLoop
-  nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+  nonisolated var unownedExecutor: UnownedSerialExecutor { thread.executor.asUnownedSerialExecutor() }
   private var handle: LDAPHandle?
   private var protection = Protection.kerberos
   private var isSealed = false
 
-  /// Makes the thread; `open` makes the connection.
-  init(name: String, timers: any EventLoop) {
-    executor = ThreadExecutor(name: name)
+  /// Takes the thread of the question that is being judged, or makes one of its own; `open` makes the connection.
+  init(timers: any EventLoop) {
+    thread = DirectoryThreads.current ?? DirectoryThread()
     self.timers = timers
   }
-
-  deinit { executor.stop() }
 
   /// Connects and finishes TLS, certificate and name checked. Answers the descriptor, for `isQuiet` only.
   ///

@@ -8,6 +8,8 @@ enum LDAPFault: Error, Equatable {
   case timedOut
   /// The question's time was up before a server was asked.
   case noTime
+  /// The question was given to somebody else before the password was put before the directory.
+  case withdrawn
   /// The certificate, the name in it, or the handshake was not acceptable.
   case tls(String)
   /// The peer answered something that RFC 4511 does not allow at this point, or more than the limits allow.
@@ -29,7 +31,7 @@ enum LDAPFault: Error, Equatable {
   var cause: UnknownCause {
     switch self {
     case .unreachable: .directoryUnreachable
-    case .timedOut, .noTime: .deadlineExceeded
+    case .timedOut, .noTime, .withdrawn: .deadlineExceeded
     case .tls: .directoryTLS
     case .protocolViolation: .directoryError
     case .unproven: .directoryUnproven
@@ -47,6 +49,7 @@ enum LDAPFault: Error, Equatable {
     case .unreachable(let text): "unreachable: \(text)"
     case .timedOut: "no answer in time"
     case .noTime: "no time left to ask"
+    case .withdrawn: "the gateway waits for another agent's answer; the password was not put before the directory"
     case .tls(let text): "TLS: \(text)"
     case .protocolViolation(let text): "not LDAP as it should be: \(text)"
     case .unproven(let text): "success without proof: \(text)"
@@ -63,7 +66,7 @@ enum LDAPFault: Error, Equatable {
     switch self {
     case .unreachable, .timedOut, .tls, .protocolViolation, .unproven: true
     case .result(let result): result.concernsServer
-    case .noTime, .serviceCredential, .noServer, .withheld, .overloaded: false
+    case .noTime, .withdrawn, .serviceCredential, .noServer, .withheld, .overloaded: false
     }
   }
 }

@@ -12,7 +12,7 @@ import NIOPosix
 ///                                    one ──bind as that entry──► refused (sub-code) | success ──proof──► accepted
 /// ```
 /// Whoever is found or not, a question costs one search and one bind, so that an outsider learns nothing from the time.
-package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, LockoutPolicySource {
+package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSource, LockoutPolicySource {
   private struct Found: Sendable {
     var entry: LDAPEntry
     var partition: DirectoryPartition
@@ -33,6 +33,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, Locko
   private let globalCatalog: DirectoryPartition?
   private let logOn: ServiceLogOn
   private let standing: DirectoryAlarms
+  private let threads: DirectoryThreads
   private let groups = GroupLookup()
   /// One for each of `domains`; none in directories that are not Active Directory.
   private let lockouts: [DomainLockout]
@@ -55,6 +56,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, Locko
     self.settings = settings
     self.logOn = logOn
     standing = alarms
+    threads = DirectoryThreads(maximumWaiting: settings.maximumWaiting, timers: timers)
     // Several search bases of one domain share its servers' connections.
     var made: [(domain: DirectoryDomain, partition: DirectoryPartition)] = []
     for domain in settings.domains {
@@ -100,7 +102,9 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, Locko
     }
   }
 
-  package func validate(_ credential: Credential, wanting request: AttributeRequest, deadline: Deadline) async -> Judgement {
+  package func validate(
+    _ credential: Credential, wanting request: AttributeRequest, deadline: Deadline, permission: BindPermission
+  ) async -> Judgement {
     // The gateway and the agent refused this already; the door does not rely on it.
     guard !credential.password.secret.isEmpty, !credential.password.secret.contains(where: { $0 == 0 }) else {
       return Judgement(.refused(Refusal(.malformedPassword)))
@@ -111,7 +115,9 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, Locko
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
-      let verdict = try await judge(credential, request, attempt, deadline, trace)
+      let verdict = try await threads.lend(deadline: deadline) { () async throws(LDAPFault) in
+        try await judge(credential, request, attempt, deadline, permission, trace)
+      }
       return Judgement(verdict, trace: trace.notes, facts: attempt.facts)
     } catch {
       if error == .withheld, let verdict = attempt.verdict { return Judgement(verdict, trace: trace.notes, facts: attempt.facts) }
@@ -126,10 +132,12 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, Locko
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
-      guard case .person(let found) = try await find(name, wanted: [], deadline: deadline, trace: trace) else {
-        return LookUpAnswer(.nobody, trace: trace.notes)
+      let finding = try await threads.lend(deadline: deadline) { () async throws(LDAPFault) in
+        try await find(name, wanted: [], deadline: deadline, trace: trace)
       }
-      return LookUpAnswer(.person(try identifier(of: found)), trace: trace.notes)
+      guard case .person(let found) = finding else { return LookUpAnswer(.nobody, trace: trace.notes) }
+      let lockout = try await found.lockout?.policy(of: found.entry, deadline: deadline, trace: trace)
+      return LookUpAnswer(.person(try identifier(of: found)), lockout: lockout, trace: trace.notes)
     } catch {
       if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }
       return LookUpAnswer(unknown: error.cause, trace: trace.notes)
@@ -150,7 +158,8 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, Locko
   // MARK: The steps
 
   private func judge(
-    _ credential: Credential, _ request: AttributeRequest, _ attempt: WeighedTry, _ deadline: Deadline, _ trace: TraceRecorder
+    _ credential: Credential, _ request: AttributeRequest, _ attempt: WeighedTry, _ deadline: Deadline, _ permission: BindPermission,
+    _ trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     let wanted = PersonAttributes.permitted(request)
     let name = LoginName(credential.userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
@@ -159,18 +168,19 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, Locko
       // Another person's tries were reserved than would be asked now: nothing is put before the directory.
       if let allowance = attempt.allowance, try identifier(of: found) != allowance.expected { return .unknown(.nameMoved) }
       do throws(LDAPFault) {
-        return try await bind(as: found, credential, request, wanted: wanted, attempt, deadline: deadline, trace: trace)
+        return try await bind(
+          as: found, credential, request, wanted: wanted, attempt, deadline: deadline, permission: permission, trace: trace)
       } catch {
         guard error == .withheld, case .refused(let refusal)? = attempt.verdict, refusal.reason == .keptFromDirectory else { throw error }
         // At the cost of a wrong password: the time must not tell strangers that the name exists.
-        return try await bindToNobody(credential, refusal, attempt: nil, deadline: deadline, trace: trace)
+        return try await bindToNobody(credential, refusal, attempt: nil, deadline: deadline, permission: permission, trace: trace)
       }
     case .nobody(let refusal):
       if let allowance = attempt.allowance {
         if allowance.expected != nil { return .unknown(.nameMoved) }
         if allowance.refusedAt != nil { return .refused(Refusal(.repeatedWrongPassword)) }
       }
-      return try await bindToNobody(credential, refusal, attempt: attempt, deadline: deadline, trace: trace)
+      return try await bindToNobody(credential, refusal, attempt: attempt, deadline: deadline, permission: permission, trace: trace)
     }
   }
 
@@ -229,7 +239,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, Locko
 
   private func bind(
     as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], _ attempt: WeighedTry, deadline: Deadline,
-    trace: TraceRecorder
+    permission: BindPermission, trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     let identifier = try identifier(of: found)
     let object = DirectoryObject(realm: settings.realm, id: identifier)
@@ -243,7 +253,8 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, Locko
       }
     }
     let (result, tokens) = try await found.partition.bind(
-      found.entry.distinguishedName, password: credential.password, proving: found.entry, with: companion, deadline: deadline, trace: trace)
+      found.entry.distinguishedName, password: credential.password, proving: found.entry, with: companion, deadline: deadline,
+      permission: permission, trace: trace)
     switch BindMeaning(result, kind: settings.kind) {
     case .refused(let reason, let subCode): return .refused(Refusal(reason, object: object, subCode: subCode))
     case .unknown(let cause, _): return .unknown(cause)
@@ -268,7 +279,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, Locko
 
   /// The second half of what a found person would cost, bound to a name that no directory can have.
   private func bindToNobody(
-    _ credential: Credential, _ refusal: Refusal, attempt: WeighedTry?, deadline: Deadline, trace: TraceRecorder
+    _ credential: Credential, _ refusal: Refusal, attempt: WeighedTry?, deadline: Deadline, permission: BindPermission, trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     guard let home = domains.first else { throw .noServer("no domain is configured") }
     let name = "CN=gatehouse-\(Identifier().description),\(home.domain.searchBase)"
@@ -277,7 +288,7 @@ package final class LDAPPasswordValidator: PasswordValidator, AlarmSource, Locko
       companion.weigh = { server async throws(LDAPFault) in await lockout.weighNobody(binding: server, deadline: deadline, trace: trace) }
     }
     let (result, _) = try await home.partition.bind(
-      name, password: credential.password, proving: nil, with: companion, deadline: deadline, trace: trace)
+      name, password: credential.password, proving: nil, with: companion, deadline: deadline, permission: permission, trace: trace)
     // noSuchObject is how some directories say invalidCredentials of a name that they do not have.
     if result.code == 32 { return .refused(refusal) }
     switch BindMeaning(result, kind: settings.kind) {

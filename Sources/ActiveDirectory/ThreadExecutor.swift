@@ -1,12 +1,13 @@
 import Foundation
 
-/// A serial executor with a thread of its own, for an actor that calls blocking C.
+/// An executor with a thread of its own: for actors that call blocking C, and for the tasks that call such actors.
 ///
 /// libldap blocks in `poll` for as long as a directory takes to answer. On the cooperative pool a few slow directories would stop every
-/// task of the process; here they stop their own connection only. The thread ends when the executor's owner calls `stop`.
+/// task of the process; here they stop their own thread only. A task that runs here (`withTaskExecutorPreference`) calls the actors that live
+/// here without a change of threads, which would cost more than a directory takes to answer. The thread ends when the owner calls `stop`.
 ///
 /// `@unchecked Sendable`: `jobs` and `stopped` are touched only between `condition.lock()` and `condition.unlock()`, in this file.
-final class ThreadExecutor: SerialExecutor, @unchecked Sendable {
+final class ThreadExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {
   private let condition = NSCondition()
   private var jobs: [UnownedJob] = []
   private var stopped = false
@@ -43,7 +44,7 @@ final class ThreadExecutor: SerialExecutor, @unchecked Sendable {
       jobs.removeAll(keepingCapacity: true)
       condition.unlock()
       if batch.isEmpty { return }
-      for job in batch { job.runSynchronously(on: asUnownedSerialExecutor()) }
+      for job in batch { job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor()) }
     }
   }
 }

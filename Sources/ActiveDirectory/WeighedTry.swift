@@ -38,13 +38,15 @@ final class WeighedTry: Sendable {
     }
     if let refusedAt = allowance.refusedAt, refusedAt == standing.passwordSet {
       try withhold(
-        .refused(Refusal(.repeatedWrongPassword, object: object)), "this password was refused a moment ago and has not been changed since: not asked again")
+        .refused(Refusal(.repeatedWrongPassword, object: object)),
+        "this password was refused a moment ago, and the person's has not been changed since: not asked again")
     }
     // While the account is locked at this server its answer is 775 for any password, and nothing is counted.
     if standing.isLocked { return }
     let count = standing.count ?? allowance.counted
     let isAlone = allowance.undecided <= 0 && allowance.charged <= 0
-    let words = "\(count) of \(policy.threshold) wrong passwords counted\(isAlone ? "" : ", \(allowance.undecided) tries under way, \(allowance.charged) unheard of")"
+    let others = isAlone ? "" : ", \(allowance.undecided) tries under way, \(allowance.charged) unheard of"
+    let words = "\(count) of \(policy.threshold) wrong passwords counted\(others)"
     switch policy.decide(count: count, allowance: allowance) {
     case .ask: if count > 0 || !isAlone { trace.add(.lockout, words) }
     case .probe: trace.add(.lockout, "\(words): asked out of the reserve, since the address is familiar")

@@ -82,8 +82,8 @@ package final class HTTPGatewayConnection: GatewayConnection {
     try await post("/agent/v1/work", request, timeout: HTTPGatewayConnection.pollTimeout)
   }
 
-  package func deliver(_ request: VerdictsRequest) async throws {
-    let _: [String: Int] = try await post("/agent/v1/verdicts", request, timeout: HTTPGatewayConnection.requestTimeout)
+  package func deliver(_ request: VerdictsRequest) async throws -> VerdictsAnswer {
+    try await post("/agent/v1/verdicts", request, timeout: HTTPGatewayConnection.requestTimeout)
   }
 
   package func heartbeat(_ heartbeat: Heartbeat) async throws -> HeartbeatAnswer {

@@ -102,6 +102,15 @@ package enum AgentStoreContract {
       await expectConflict { try await store.update(changed, audit: []) }
       await expectNotFound { try await store.update(agent("other"), audit: []) }
     },
+    .init("a quarantine is kept, and lifted again") { (store: Store) async throws in
+      try await enrol(store, agent())
+      for since in [Sample.time, nil] {
+        var changed = try #require(try await store.agents().first)
+        changed.quarantined = since
+        try await store.update(changed, audit: [Sample.event(.agentQuarantined)])
+        #expect(try await store.agents().first?.quarantined == since)
+      }
+    },
     .init("a certificate belongs to one agent") { (store: Store) async throws in
       try await enrol(store, agent())
       try await store.addToken(token(8), audit: [])

@@ -77,6 +77,29 @@ package enum AuditLogContract {
       query.limit = -1
       #expect(try await store.find(query).count == 1)
     },
+    .init("what an agent answered is found by the agent, a page at a time") { (store: Store) async throws in
+      let (one, other) = (Identifier(), Identifier())
+      for number in 1...6 {
+        var event = Sample.event(.signIn, subject: "user\(number)", at: Sample.time.adding(.seconds(number)))
+        event.details["agent"] = (number % 2 == 0 ? one : other).description
+        try await store.append([event])
+      }
+      // Not a sign-in, whatever its details say.
+      var event = Sample.event(.agentRevoked)
+      event.details["agent"] = one.description
+      try await store.append([event])
+      var query = AuditQuery()
+      query.agent = one
+      query.limit = 2
+      #expect(try await store.find(query).compactMap(\.event.subject) == ["user6", "user4"])
+      query.until = Sample.time.adding(.seconds(3))
+      #expect(try await store.find(query).compactMap(\.event.subject) == ["user2"])
+      query.until = nil
+      query.subject = "user4"
+      #expect(try await store.find(query).count == 1)
+      query.agent = Identifier()
+      #expect(try await store.find(query).isEmpty)
+    },
     .init("every given field must match") { (store: Store) async throws in
       let reference = Reference()
       var event = Sample.event(.userBlocked, subject: "alice")

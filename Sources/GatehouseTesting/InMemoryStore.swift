@@ -73,7 +73,7 @@ extension InMemoryStore: AuditLog {
       return (query.reference == nil || query.reference == event.reference)
         && (query.kinds.isEmpty || query.kinds.contains(event.kind))
         && (query.subject.map { $0.utf8.elementsEqual((event.subject ?? "").utf8) && event.subject != nil } ?? true)
-        && (query.actor.map { $0.utf8.elementsEqual(event.actor.utf8) } ?? true)
+        && (query.actor.map { $0.utf8.elementsEqual(event.actor.utf8) } ?? true) && (query.agent == nil || query.agent == event.agent)
         && (query.since.map { event.time >= $0 } ?? true) && (query.until.map { event.time <= $0 } ?? true)
     }
     let newestFirst = found.sorted { ($0.element.event.time, $0.offset) > ($1.element.event.time, $1.offset) }
@@ -197,7 +197,9 @@ extension InMemoryStore: LockoutStore {
 
   package func locked(now: Instant, limit: Int) async throws -> [LockedPerson] {
     try check()
-    func isBarred(_ state: LockoutState) -> Bool { Lockout.standing(of: state, now: now) != .free || Lockout.standing(of: state, familiar: true, now: now) != .free }
+    func isBarred(_ state: LockoutState) -> Bool {
+      Lockout.standing(of: state, now: now) != .free || Lockout.standing(of: state, familiar: true, now: now) != .free
+    }
     let objects = lockoutObjects.filter { isBarred($0.value) }.map { object, state in
       let names = lockoutNames.filter { $0.value.object == object }.map(\.key.key)
       return LockedPerson(

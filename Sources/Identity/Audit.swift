@@ -35,6 +35,11 @@ package struct AuditEvent: Sendable, Equatable, Codable {
   }
 }
 
+extension AuditEvent {
+  /// The agent whose verdict a sign-in's is.
+  package var agent: Identifier? { kind == .signIn ? details["agent"].flatMap { Identifier($0) } : nil }
+}
+
 /// Every kind of event. Raw values are stored: never rename one.
 package enum AuditKind: String, Sendable, CaseIterable, Codable {
   case signIn = "sign-in"
@@ -59,6 +64,11 @@ package enum AuditKind: String, Sendable, CaseIterable, Codable {
   case agentRenewed = "agent.renewed"
   case agentRevoked = "agent.revoked"
   case agentAlarm = "agent.alarm"
+  case agentQuarantined = "agent.quarantined"
+  case agentReleased = "agent.released"
+  case agentsDisagreed = "agent.disagreed"
+  case canarySet = "realm.canary-set"
+  case canaryRemoved = "realm.canary-removed"
   case authorityPrepared = "authority.prepared"
   case authorityPromoted = "authority.promoted"
   case authorityRetired = "authority.retired"
@@ -140,6 +150,8 @@ package struct AuditQuery: Sendable, Equatable {
   package var kinds: [AuditKind] = []
   package var subject: String?
   package var actor: String?
+  /// Sign-ins that this agent answered.
+  package var agent: Identifier?
   package var since: Instant?
   package var until: Instant?
   /// Newest first, at most this many (1…10,000).

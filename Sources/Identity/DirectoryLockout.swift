@@ -156,10 +156,13 @@ package struct LookUpAnswer: Sendable, Equatable {
   /// Nil where nobody could find out; then `cause` says why.
   package var meaning: NameMeaning?
   package var cause: UnknownCause?
+  /// The lockout policy of the person's own; nil where there is none or it was not told.
+  package var lockout: DirectoryLockoutPolicy?
   package var trace: [TraceNote]
 
-  package init(_ meaning: NameMeaning, trace: [TraceNote] = []) {
+  package init(_ meaning: NameMeaning, lockout: DirectoryLockoutPolicy? = nil, trace: [TraceNote] = []) {
     self.meaning = meaning
+    self.lockout = lockout
     self.trace = trace
   }
 

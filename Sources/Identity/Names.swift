@@ -15,6 +15,11 @@ package struct UserName: Hashable, Sendable, CustomStringConvertible {
   package init?(_ text: String) {
     let count = text.utf8.count
     guard count > 0, count <= UserName.maximumBytes else { return nil }
+    // Nearly every name is plain ASCII, for which the long way below says the same.
+    if text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) {
+      self.text = text
+      return
+    }
     var visible = false
     for scalar in text.unicodeScalars {
       let properties = scalar.properties
@@ -33,10 +38,7 @@ package struct UserName: Hashable, Sendable, CustomStringConvertible {
   }
 
   package static func == (left: UserName, right: UserName) -> Bool { left.text.utf8.elementsEqual(right.text.utf8) }
-  package func hash(into hasher: inout Hasher) {
-    for byte in text.utf8 { hasher.combine(byte) }
-    hasher.combine(0xff as UInt8)
-  }
+  package func hash(into hasher: inout Hasher) { hasher.combine(bytesOf: text) }
   package var description: String { text }
 
   /// The part behind the last `@`, lower-cased ASCII, or nil where there is none: `alice@Contoso.com` → `contoso.com`.
@@ -58,6 +60,7 @@ package struct UserName: Hashable, Sendable, CustomStringConvertible {
   /// For counting tries only, never to decide who somebody is: two names that share a key share a lockout counter, nothing else. So it joins
   /// rather too much than too little: a directory that sees one name where we see two would give tries for nothing.
   package var countingKey: String {
+    if text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) { return asciiLowercased(text) }
     var key = text
     // Composing can bring spaces to the edge and make letters that have another case, and the other way round; so it is repeated until
     // nothing changes, which takes two or three rounds (a key that is not its own key has broken others).
@@ -71,9 +74,19 @@ package struct UserName: Hashable, Sendable, CustomStringConvertible {
   }
 }
 
+extension Hasher {
+  /// Feeds the bytes of a text that is compared byte by byte, and what ends them.
+  package mutating func combine(bytesOf text: String) {
+    var text = text
+    text.withUTF8 { combine(bytes: UnsafeRawBufferPointer($0)) }
+    combine(0xff as UInt8)
+  }
+}
+
 /// Lower-cases A–Z only; every other byte stays.
 package func asciiLowercased(_ text: String) -> String {
-  String(decoding: text.utf8.map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }, as: UTF8.self)
+  guard text.utf8.contains(where: { $0 >= 0x41 && $0 <= 0x5a }) else { return text }
+  return String(decoding: text.utf8.map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }, as: UTF8.self)
 }
 
 /// The name of a realm: the people of one directory who sign in by one method. 1…63 of `a-z 0-9 . -`, lower case.
@@ -110,24 +123,45 @@ package struct RealmName: Hashable, Sendable, Comparable, CustomStringConvertibl
 
 /// Sixteen bytes that name one thing for ever; written as RFC 9562 text outside.
 package struct Identifier: Hashable, Sendable, CustomStringConvertible, Codable {
+  // Not an array: identifiers are made, compared and hashed many times in a sign-in.
+  private let high: UInt64
+  private let low: UInt64
+
   /// Exactly 16 bytes.
-  package let bytes: [UInt8]
+  package var bytes: [UInt8] { withUnsafeBytes(of: (high.bigEndian, low.bigEndian)) { Array($0) } }
 
   package init?(bytes: some Collection<UInt8>) {
     guard bytes.count == 16 else { return nil }
-    self.bytes = Array(bytes)
+    high = bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+    low = bytes.suffix(8).reduce(0) { $0 << 8 | UInt64($1) }
   }
 
-  /// A new random (version 4) identifier.
+  /// A new random (version 4) identifier (RFC 9562 §5.4).
   package init() {
-    let uuid = UUID().uuid
-    bytes = withUnsafeBytes(of: uuid) { Array($0) }
+    var generator = SystemRandomNumberGenerator()
+    high = generator.next() & 0xffff_ffff_ffff_0fff | 0x4000
+    low = generator.next() & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000
   }
 
   /// From `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`, any case; nil otherwise.
   package init?(_ text: String) {
-    guard text.utf8.count == 36, let uuid = UUID(uuidString: text) else { return nil }
-    bytes = withUnsafeBytes(of: uuid.uuid) { Array($0) }
+    guard text.utf8.count == 36 else { return nil }
+    var value: (high: UInt64, low: UInt64) = (0, 0)
+    for (index, byte) in text.utf8.enumerated() {
+      if index == 8 || index == 13 || index == 18 || index == 23 {
+        guard byte == UInt8(ascii: "-") else { return nil }
+        continue
+      }
+      let digit: UInt8
+      switch byte {
+      case 0x30...0x39: digit = byte - 0x30
+      case 0x41...0x46: digit = byte - 0x41 + 10
+      case 0x61...0x66: digit = byte - 0x61 + 10
+      default: return nil
+      }
+      value = (value.high << 4 | value.low >> 60, value.low << 4 | UInt64(digit))
+    }
+    (high, low) = value
   }
 
   package init(from decoder: any Decoder) throws {
@@ -144,8 +178,19 @@ package struct Identifier: Hashable, Sendable, CustomStringConvertible, Codable 
   }
 
   package var description: String {
-    let hex = Array(bytes.hexadecimal)
-    return String(hex[0..<8]) + "-" + String(hex[8..<12]) + "-" + String(hex[12..<16]) + "-" + String(hex[16..<20]) + "-" + String(hex[20..<32])
+    String(unsafeUninitializedCapacity: 36) { text in
+      var place = 0
+      for index in 0..<32 {
+        if index == 8 || index == 12 || index == 16 || index == 20 {
+          text[place] = UInt8(ascii: "-")
+          place += 1
+        }
+        let digit = UInt8(truncatingIfNeeded: (index < 16 ? high : low) >> UInt64(60 - (index & 15) * 4)) & 15
+        text[place] = digit < 10 ? 0x30 + digit : 0x61 + digit - 10
+        place += 1
+      }
+      return place
+    }
   }
 }
 

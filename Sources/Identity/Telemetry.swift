@@ -11,9 +11,28 @@ package enum Telemetry: String, Sendable, CaseIterable {
   /// Sprays by `kind` (password, address, network, realm); those that stand are the began less the ended.
   case spraysBegan = "gatehouse_sprays_began_total"
   case spraysEnded = "gatehouse_sprays_ended_total"
+  /// Canaries by `kind` (wrong, right) and `verdict`; they are no sign-ins.
+  case canaries = "gatehouse_canaries_total"
+  /// Accepted sign-ins that were asked again of a second agent, by `outcome` (agrees, disagrees, none).
+  case secondOpinions = "gatehouse_second_opinions_total"
+
+  package static func countSecondOpinion(outcome: String) {
+    Counter(label: Telemetry.secondOpinions.rawValue, dimensions: [("outcome", outcome)]).increment()
+  }
 }
 
 extension Verdict {
+  /// Counts the answer to a canary of this kind.
+  package func countCanary(kind: String) {
+    let verdict =
+      switch self {
+      case .accepted: "accepted"
+      case .refused: "refused"
+      case .unknown: "unknown"
+      }
+    Counter(label: Telemetry.canaries.rawValue, dimensions: [("kind", kind), ("verdict", verdict)]).increment()
+  }
+
   /// Counts the verdict and how long it took.
   package func count(took: Duration) {
     let (verdict, reason): (String, String) =

@@ -1,3 +1,5 @@
+import Bytes
+
 /// One fact on the way to a verdict, kept with its audit row so that `gatehouse trace` can tell the decision in words.
 package struct TraceNote: Sendable, Equatable, Codable {
   package var step: TraceStep
@@ -22,29 +24,31 @@ package enum TraceStep: String, Sendable, CaseIterable, Codable {
 package struct Judgement: Sendable, Equatable {
   package var verdict: Verdict
   package var trace: [TraceNote]
+  /// How many times the password may have been put before the directory without anybody knowing what came of it. The directory may have counted
+  /// each as a wrong one, beside whatever the verdict says.
+  package var uncertainTries: Int
+  /// Who answered: the agent's id, where one was asked.
+  package var answeredBy: Identifier?
   /// What the agent saw of the person's lockout in the directory; nil where nothing was told.
   package var facts: LockoutFacts?
   /// Whom the name means, in answer to a look-up; then `verdict` judges nobody and is an `unknown`.
   package var meaning: NameMeaning?
 
-  package init(_ verdict: Verdict, trace: [TraceNote] = [], facts: LockoutFacts? = nil) {
+  package init(_ verdict: Verdict, trace: [TraceNote] = [], uncertainTries: Int = 0, facts: LockoutFacts? = nil) {
     self.verdict = verdict
     self.trace = trace
+    self.uncertainTries = uncertainTries
     self.facts = facts
   }
 
   /// The answer to a look-up. Whoever takes it for a verdict by mistake gets neither a yes nor a no.
-  package init(_ meaning: NameMeaning, trace: [TraceNote]) {
-    verdict = .unknown(.unsupportedByAgent)
-    self.trace = trace
+  package init(_ meaning: NameMeaning, trace: [TraceNote], facts: LockoutFacts? = nil) {
+    self.init(.unknown(.unsupportedByAgent), trace: trace, facts: facts)
     self.meaning = meaning
   }
 
-  /// Whether the directory may have counted a wrong password of which nobody heard. Where nothing was told, it may.
-  package var mayHaveCounted: Bool {
-    guard case .unknown(let cause) = verdict else { return false }
-    return facts?.bindSent ?? cause.mayFollowABind
-  }
+  /// Whether the directory may have counted a try that no verdict tells of.
+  package var mayHaveCounted: Bool { uncertainTries > 0 }
 }
 
 /// Judges a credential. At the gateway: by asking an agent, or by a synced hash. At the agent: by binding to the directory.
@@ -61,5 +65,32 @@ extension PasswordValidator {
   /// For validators that cannot tell: people are then counted under the typed name until a verdict tells whom it means.
   package func lookUp(_ userName: UserName, realm: RealmName, deadline: Deadline) async -> LookUpAnswer {
     LookUpAnswer(unknown: .unsupportedByAgent)
+  }
+}
+
+/// Asked at the last moment before a password is put before the directory, and told by that very question that it now is.
+package struct BindPermission: Sendable {
+  private let ask: @Sendable () async -> Bool
+
+  package init(_ ask: @escaping @Sendable () async -> Bool) { self.ask = ask }
+
+  /// False: the password must not be put before the directory any more, since somebody else does or the time is over.
+  package func isGiven() async -> Bool { await ask() }
+
+  /// Where nobody else could be asked.
+  package static let always = BindPermission { true }
+}
+
+/// A validator that puts passwords before a directory itself.
+package protocol DirectoryPasswordValidator: PasswordValidator {
+  /// As `validate`, asking `permission` right before each bind with the password; without it the verdict is `unknown`.
+  func validate(
+    _ credential: Credential, wanting: AttributeRequest, deadline: Deadline, permission: BindPermission
+  ) async -> Judgement
+}
+
+extension DirectoryPasswordValidator {
+  package func validate(_ credential: Credential, wanting: AttributeRequest, deadline: Deadline) async -> Judgement {
+    await validate(credential, wanting: wanting, deadline: deadline, permission: .always)
   }
 }

@@ -147,16 +147,4 @@ package enum UnknownCause: String, Sendable, CaseIterable, Codable, Error {
   case triesUnderWay
   // At home.
   case storeUnavailable, internalError
-
-  /// Whether a password may have been put before the directory where the agent did not say so. In doubt, yes.
-  package var mayFollowABind: Bool {
-    switch self {
-    case .noAgent, .unsupportedByAgent, .overloaded, .noDirectoryServer, .directoryTLS, .serviceCredentialRefused, .sealingBroken, .nameMoved,
-      .triesUnderWay, .storeUnavailable, .internalError:
-      false
-    case .agentLost, .agentAnswerInvalid, .deadlineExceeded, .directoryUnreachable, .directoryBusy, .directoryError, .directoryChannelBinding,
-      .directoryUnproven, .tooManyGroups:
-      true
-    }
-  }
 }

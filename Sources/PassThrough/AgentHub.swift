@@ -5,7 +5,7 @@ import Identity
 import Synchronization
 
 /// The connection that carries a poll, as far as the hub cares.
-package protocol PollConnection: Sendable {
+package protocol PollConnection: AnyObject, Sendable {
   var isOpen: Bool { get }
   /// Calls `action` once when the connection closes, at once where it has; replaces the action set before. Nil: nothing is to be called any more.
   func onClose(_ action: (@Sendable () -> Void)?)
@@ -23,7 +23,7 @@ package final class AgentHub: Sendable {
   private let registry: AgentRegistry
 
   private struct Shell {
-    var machine = HubState()
+    var machine = HubState(youth: 10_000)
     var askers: [Identifier: CheckedContinuation<Outcome, Never>] = [:]
     var polls: [Int: CheckedContinuation<[Question], Never>] = [:]
     var lanes: [LaneKey: Lane] = [:]
@@ -60,20 +60,34 @@ package final class AgentHub: Sendable {
 
   // MARK: the asking side
 
-  /// Asks an agent of the question's realm and waits for the outcome, at the latest until the question's deadline (and a tick of the hub's clock).
+  /// Asks an agent of the question's realm (or the one it is addressed to) and waits for the outcome, at the latest until the question's deadline
+  /// (and a tick of the hub's clock).
   ///
   /// Not cancellable on purpose: once a password may have been put before the directory, the verdict must be counted and kept.
-  package func ask(_ question: Question) async -> Outcome {
+  package func ask(_ question: Question, to addressee: HubState.Addressee = .anyone) async -> Outcome {
     await withCheckedContinuation { continuation in
       let now = now
       let deadline = now + question.deadline.remaining().wholeMilliseconds
       perform { shell in
         shell.askers[question.id] = continuation
         var generator = SystemRandomNumberGenerator()
-        return shell.machine.ask(question, deadline: deadline, now: now, random: Int(truncatingIfNeeded: generator.next()))
+        return shell.machine.ask(question, to: addressee, deadline: deadline, now: now, random: Int(truncatingIfNeeded: generator.next()))
       }
     }
   }
+
+  /// The realms whose questions are for proven agents only.
+  func guardRealms(_ realms: Set<RealmName>) {
+    let now = now
+    perform { $0.machine.guardRealms(realms, now: now) }
+  }
+
+  func prove(agent: Identifier, instance: Identifier?, realm: RealmName) {
+    let now = now
+    perform { $0.machine.prove(agent: agent, instance: instance, realm: realm, now: now) }
+  }
+
+  func usualWanting(of realm: RealmName) -> AttributeRequest { shell.withLock { $0.machine.usualWanting(of: realm) } }
 
   /// Whether anybody could be asked about `realm` now.
   package func hasAgent(for realm: RealmName) -> Bool { shell.withLock { $0.machine.hasAgent(for: realm) } }
@@ -82,12 +96,15 @@ package final class AgentHub: Sendable {
 
   /// A poll of one lane: questions, or an empty answer when the poll's time is over.
   ///
-  /// Throws where the lane was made for another certificate; the agent then opens a new one. When `connection` closes the poll ends, and what had
+  /// Throws where the lane was made for another certificate (the agent then opens a new one), and where another process of the agent is at work. When `connection` closes the poll ends, and what had
   /// just been handed to it goes elsewhere.
   package func work(
     _ request: WorkRequest, agent: AgentRecord, certificate: AgentCertificate, connection: any PollConnection
   ) async throws -> WorkResponse {
+    let arrived = now
+    guard shell.withLock({ $0.machine.mayPoll(agent: agent.id, instance: request.instance, now: arrived) }) else { throw IdentityInUse() }
     let lane = try lane(request.lane, agent: agent.id, certificate: certificate)
+    let link = UInt(bitPattern: ObjectIdentifier(connection))
     let id = shell.withLock { shell in
       shell.nextPoll += 1
       return shell.nextPoll
@@ -97,12 +114,12 @@ package final class AgentHub: Sendable {
       perform { shell in
         shell.polls[id] = continuation
         return shell.machine.poll(
-          id, agent: agent.id, realms: agent.realms, instance: request.instance, understands: request.understands ?? 1, now: now)
+          id, agent: agent.id, realms: agent.realms, instance: request.instance, understands: request.understands ?? 1, connection: link, now: now)
       }
-      // Calls back at once where the connection has closed already.
-      connection.onClose { [self] in pollGone(id, agent: agent.id) }
+      // Calls back at once where the connection has closed already; stands for as long as the connection, so that an agent that dies with
+      // questions in hand is missed as soon as its last connection is.
+      connection.onClose { [self] in connectionGone(link, agent: agent.id) }
     }
-    connection.onClose(nil)
     guard !questions.isEmpty else { return WorkResponse() }
     shell.withLock { shell in
       // Only while somebody waits for it: what is over is not cleaned up again.
@@ -115,9 +132,18 @@ package final class AgentHub: Sendable {
     return WorkResponse()
   }
 
-  /// Takes verdicts and stages. Returns how many of the verdicts were not expected (late, replayed, foreign) or not good.
-  package func receive(_ request: VerdictsRequest, agent: AgentRecord, certificate: AgentCertificate) -> Int {
-    for stage in request.stages { shell.withLock { $0.machine.stage(stage, agent: agent.id) } }
+  /// Takes verdicts and stages. Tells how many of the verdicts were not expected (late, replayed, foreign) or not good, and which of the reported
+  /// questions are not the agent's any more.
+  package func receive(_ request: VerdictsRequest, agent: AgentRecord, certificate: AgentCertificate) -> VerdictsAnswer {
+    var withdrawn: [Identifier] = []
+    for report in request.stages.prefix(AgentHub.stageLimit) {
+      let now = now
+      perform { shell in
+        let (isExpected, actions) = shell.machine.stage(report, agent: agent.id, now: now)
+        if !isExpected { withdrawn.append(report.question) }
+        return actions
+      }
+    }
     var unusable = 0
     for frame in request.verdicts {
       let (asked, signer) = shell.withLock { ($0.machine.expected(frame.question, from: agent.id), $0.signers[frame.question]) }
@@ -136,8 +162,11 @@ package final class AgentHub: Sendable {
       }
       if judgement == nil { unusable += 1 }
     }
-    return unusable
+    return VerdictsAnswer(ignored: unusable, withdrawn: withdrawn.isEmpty ? nil : withdrawn)
   }
+
+  /// More reports than an agent can have questions in one message are not read.
+  private static let stageLimit = 4096
 
   package func beat(_ heartbeat: Heartbeat, agent: AgentRecord, now wall: Instant) {
     let now = now
@@ -156,7 +185,8 @@ package final class AgentHub: Sendable {
       return shell.machine.beat(
         agent: agent.id, realms: agent.realms, now: now, draining: heartbeat.draining, alarms: Array(alarms),
         software: String(decoding: heartbeat.software.utf8.prefix(64), as: UTF8.self),
-        clockSkewMilliseconds: heartbeat.clock.since(wall).wholeMilliseconds)
+        clockSkewMilliseconds: heartbeat.clock.since(wall).wholeMilliseconds,
+        reportsStages: heartbeat.capabilities.contains(StageReport.capability), instance: heartbeat.instance)
     }
   }
 
@@ -186,6 +216,11 @@ package final class AgentHub: Sendable {
       shell.lanes = shell.lanes.filter { $0.key.agent != agent }
       return shell.machine.drop(agent: agent, now: now)
     }
+  }
+
+  /// Drops every agent that was revoked or put into quarantine, by whichever node.
+  package func dropBarred() {
+    for agent in sessions.keys where !registry.mayWork(agent) { drop(agent) }
   }
 
   /// The gateway is shutting down: ends every poll, and each that still comes, at once. To be called when no question will be asked any more.
@@ -233,16 +268,14 @@ package final class AgentHub: Sendable {
 
   /// The lane was opened with another certificate.
   package struct LaneSuperseded: Error {}
+  /// Another process works under this identity.
+  package struct IdentityInUse: Error {}
   /// An agent uses a few lanes; one with 64 in two minutes is broken.
   package struct TooManyLanes: Error {}
 
-  private func pollGone(_ id: Int, agent: Identifier) {
+  private func connectionGone(_ connection: UInt, agent: Identifier) {
     let now = now
-    let continuation = shell.withLock { shell in
-      shell.machine.pollGone(id, agent: agent, now: now)
-      return shell.polls.removeValue(forKey: id)
-    }
-    continuation?.resume(returning: [])
+    perform { $0.machine.connectionGone(connection, agent: agent, now: now) }
   }
 
   /// Changes the state under the lock and then, outside of it, does what the state machine asks for.
@@ -278,9 +311,30 @@ package final class AgentHub: Sendable {
 extension AgentHub: AlarmSource {
   /// The alarms of all agents, and one for each enrolled agent that is not there.
   package func alarms() async -> [Alarm] {
-    let sessions = sessions
+    let (sessions, twins) = shell.withLock { ($0.machine.sessions, $0.machine.twins) }
     var result: [Alarm] = []
     for agent in registry.agents where agent.revoked == nil {
+      if twins[agent.id] != nil {
+        result.append(
+          Alarm(
+            .agentTwin, subject: agent.name,
+            message: "Two processes work under the identity of agent \(agent.name) at once; the one that came second is refused.",
+            remedy:
+              "Somebody copied the agent's host or stole its identity. If you cannot explain it, `gatehouse agents revoke \(agent.name)` and enrol the "
+              + "real one anew.",
+            since: lastSeen(agent.id) ?? agent.enrolled))
+      }
+      if let since = registry.quarantined(agent.id) {
+        result.append(
+          Alarm(
+            .agentQuarantined, subject: agent.name,
+            message: "Agent \(agent.name) said yes to a password that was known to be wrong; it gets no questions.",
+            remedy:
+              "Treat its host as compromised. `gatehouse agents answered-by \(agent.name)` lists whom it let in; revoke it, or release it with "
+              + "`gatehouse agents release \(agent.name)` once it is explained.",
+            since: since))
+        continue
+      }
       guard let session = sessions[agent.id] else {
         let since = lastSeen(agent.id) ?? agent.enrolled
         result.append(

@@ -14,6 +14,8 @@ package final class AgentRegistry: Sendable {
   private struct Snapshot {
     var byDigest: [[UInt8]: AgentRecord] = [:]
     var byID: [Identifier: AgentRecord] = [:]
+    /// Quarantines that were imposed here, recorded in the store or not yet.
+    var barred: [Identifier: Instant] = [:]
   }
 
   package init(store: any AgentStore) { self.store = store }
@@ -27,7 +29,32 @@ package final class AgentRegistry: Sendable {
       for certificate in agent.certificates { fresh.byDigest[certificate.digest] = agent }
     }
     let complete = fresh
-    snapshot.withLock { $0 = complete }
+    snapshot.withLock {
+      $0.byID = complete.byID
+      $0.byDigest = complete.byDigest
+    }
+  }
+
+  /// Bars an agent in memory, before anything is written. False where it was barred already.
+  func bar(_ agent: Identifier, since: Instant) -> Bool {
+    snapshot.withLock { state in
+      guard state.barred[agent] == nil else { return false }
+      state.barred[agent] = since
+      return true
+    }
+  }
+
+  func unbar(_ agent: Identifier) { snapshot.withLock { $0.barred[agent] = nil } }
+
+  /// Since when the agent is in quarantine; nil where it is not.
+  package func quarantined(_ agent: Identifier) -> Instant? { snapshot.withLock { $0.barred[agent] ?? $0.byID[agent]?.quarantined } }
+
+  /// Whether questions may be put to the agent at all.
+  func mayWork(_ agent: Identifier) -> Bool {
+    snapshot.withLock { state in
+      guard let record = state.byID[agent] else { return false }
+      return record.revoked == nil && record.quarantined == nil && state.barred[agent] == nil
+    }
   }
 
   /// Whether the certificate with this DER is one of an enrolled agent's, revoked or not.
@@ -45,6 +72,7 @@ package final class AgentRegistry: Sendable {
     let digest = Digests.sha256(certificate.der)
     guard let agent = snapshot.withLock({ $0.byDigest[digest] }), agent.id == certificate.agent else { return .unknown }
     if let revoked = agent.revoked { return .revoked(agent, since: revoked) }
+    if let quarantined = quarantined(agent.id) { return .quarantined(agent, since: quarantined) }
     if certificate.notAfter > now { return .good(agent) }
     return now.since(certificate.notAfter) <= AgentAuthority.renewalGrace ? .mayRenewOnly(agent) : .expired(agent)
   }
@@ -57,5 +85,7 @@ package enum AgentStanding: Sendable, Equatable {
   case mayRenewOnly(AgentRecord)
   case expired(AgentRecord)
   case revoked(AgentRecord, since: Instant)
+  /// It was caught lying: nothing it says counts until an administrator releases it.
+  case quarantined(AgentRecord, since: Instant)
   case unknown
 }

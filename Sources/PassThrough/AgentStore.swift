@@ -12,11 +12,13 @@ package struct AgentRecord: Sendable, Equatable {
   package var certificates: [AgentCertificateRecord]
   package var enrolled: Instant
   package var revoked: Instant?
+  /// Since when it gets no questions because it was caught lying; an administrator lifts it.
+  package var quarantined: Instant?
   package var version: Int64
 
   package init(
     id: Identifier = Identifier(), name: String, realms: [RealmName], certificates: [AgentCertificateRecord] = [], enrolled: Instant,
-    revoked: Instant? = nil, version: Int64 = 0
+    revoked: Instant? = nil, quarantined: Instant? = nil, version: Int64 = 0
   ) {
     self.id = id
     self.name = name
@@ -24,6 +26,7 @@ package struct AgentRecord: Sendable, Equatable {
     self.certificates = certificates
     self.enrolled = enrolled
     self.revoked = revoked
+    self.quarantined = quarantined
     self.version = version
   }
 }

@@ -12,7 +12,7 @@ package protocol GatewayConnection: Sendable {
   var identity: (AgentIdentity, generation: Int) { get }
   /// A long poll; returns when there are questions or the gateway ends the poll. Throws `GatewayFault`, or whatever went wrong on the way.
   func work(_ request: WorkRequest) async throws -> WorkResponse
-  func deliver(_ request: VerdictsRequest) async throws
+  func deliver(_ request: VerdictsRequest) async throws -> VerdictsAnswer
   func heartbeat(_ heartbeat: Heartbeat) async throws -> HeartbeatAnswer
   func renew(_ request: RenewalRequest) async throws -> RenewalAnswer
 }
@@ -30,7 +30,8 @@ package struct GatewayFault: Error, Sendable, Equatable, CustomStringConvertible
 
 /// The agent at work for one gateway node: polls for questions on a few lanes, puts each before the directory, signs and returns the verdict.
 ///
-/// On a graceful shutdown the lanes stop polling, what is under way is answered, and a last heartbeat says that the agent drains.
+/// On a graceful shutdown a heartbeat says that the agent drains, the gateway ends its polls, and what is under way is answered; what could not be
+/// begun within two seconds more is handed back.
 package struct PassThroughAgent: Service {
   private let connection: any GatewayConnection
   private let validators: [RealmName: any PasswordValidator]
@@ -44,9 +45,15 @@ package struct PassThroughAgent: Service {
   private let outbox = VerdictOutbox()
   private let instance = Identifier()
   private let contact = Contact()
+  private let hand = QuestionsInHand()
+  private let drainBegan = Moment()
 
   /// How long answers that cannot be delivered are kept; no deadline is longer.
   static let answerLife: Duration = .seconds(30)
+  /// How long a poll may go on after the shutdown began: the gateway ends it as soon as it has heard that the agent drains.
+  static let pollGrace: Duration = .milliseconds(1500)
+  /// How long after the shutdown began questions are still begun with.
+  static let beginGrace: Duration = .seconds(2)
 
   package init(
     connection: any GatewayConnection, validators: [RealmName: any PasswordValidator], alarms: [any AlarmSource], lanes: Int = 2,
@@ -67,6 +74,8 @@ package struct PassThroughAgent: Service {
       group.addTask { await heartbeats() }
       group.addTask { await deliveries() }
       group.addTask { await policies() }
+      group.addTask { await pulse() }
+      group.addTask { await leave() }
       await withTaskGroup(of: Void.self) { polling in
         for _ in 0..<lanes { polling.addTask { await lane() } }
       }
@@ -90,7 +99,7 @@ package struct PassThroughAgent: Service {
         var openedWith: String?
         do {
           while !stopping, connection.identity.generation == generation {
-            let response = try await cancelWhenGracefulShutdown { try await connection.work(WorkRequest(lane: id, instance: instance)) }
+            let response = try await poll(WorkRequest(lane: id, instance: instance))
             backoff.reset()
             guard !response.questions.isEmpty else { continue }
             // A gateway that was restarted behind the same connection (a proxy's) seals anew: its key tells.
@@ -102,6 +111,7 @@ package struct PassThroughAgent: Service {
             }
             for frame in response.questions {
               let deadline = Deadline(after: .milliseconds(max(0, min(frame.remainingMilliseconds, 60_000))))
+              hand.take(frame.id)
               // Opened here, in order; judged beside each other.
               let password = Result { try opening?.open(frame) }
               questions.addTask { await answer(frame, password: password, deadline: deadline, identity: identity) }
@@ -109,11 +119,44 @@ package struct PassThroughAgent: Service {
             }
           }
         } catch {
+          hand.failed()
           guard !stopping else { break }
           logger.warning("poll failed; trying again", metadata: ["error": "\(error)"])
           await pause(backoff.next())
         }
       }
+    }
+  }
+
+  /// One poll. It outlives the beginning of a shutdown by a moment: cut off at once, it could take questions with it.
+  private func poll(_ request: WorkRequest) async throws -> WorkResponse {
+    try await withThrowingTaskGroup(of: WorkResponse?.self) { group in
+      group.addTask { try await connection.work(request) }
+      group.addTask {
+        try await gracefulShutdown()
+        try await Task.sleep(for: PassThroughAgent.pollGrace)
+        return nil
+      }
+      defer { group.cancelAll() }
+      return try await group.next()?.flatMap { $0 } ?? WorkResponse()
+    }
+  }
+
+  /// Says that the agent drains as soon as it has to end.
+  private func leave() async {
+    guard (try? await gracefulShutdown()) != nil else { return }
+    drainBegan.come()
+    do { try await beat(draining: true) } catch {
+      logger.warning("the gateway could not be told that the agent drains", metadata: ["error": "\(error)"])
+    }
+  }
+
+  /// Tells that the process is not frozen, and reports the stages of what takes long.
+  private func pulse() async {
+    while !Task.isCancelled {
+      hand.beat()
+      outbox.put(hand.reports())
+      try? await Task.sleep(for: .milliseconds(50))
     }
   }
 
@@ -128,10 +171,20 @@ package struct PassThroughAgent: Service {
 
   /// Puts one question before the directory of its realm and signs what came of it.
   private func answer(_ frame: QuestionFrame, password: Result<Password?, any Error>, deadline: Deadline, identity: AgentIdentity) async {
+    defer { hand.done(frame.id) }
     let body: VerdictBody
     switch QuestionKind(rawValue: frame.kind) {
-    case .validate: body = VerdictBody(await judge(frame, password: password, deadline: deadline, identity: identity), at: now())
     case .lookUp: body = VerdictBody(await lookUp(frame, deadline: deadline, identity: identity), at: now())
+    case .validate:
+      var judgement = await judge(frame, password: password, deadline: deadline, identity: identity)
+      if case .unknown = judgement.verdict {
+        if hand.wasBound(frame.id) {
+          judgement.uncertainTries = 1
+        } else if mayHandBack {
+          return outbox.put([StageReport(question: frame.id, stage: .returned)])
+        }
+      }
+      body = VerdictBody(judgement, at: now())
     default: body = VerdictBody(unsupportedAt: now())
     }
     do {
@@ -160,9 +213,16 @@ package struct PassThroughAgent: Service {
     guard !deadline.hasPassed else {
       return Judgement(.unknown(.deadlineExceeded), trace: [TraceNote(.question, "the deadline had passed when the question arrived")])
     }
-    return await validator.validate(
-      Credential(userName: userName, password: opened, realm: frame.realm, allowance: frame.allowance), wanting: frame.wanting,
-      deadline: deadline)
+    let credential = Credential(userName: userName, password: opened, realm: frame.realm, allowance: frame.allowance)
+    let permission = BindPermission { await mayBind(frame.id, deadline: deadline) }
+    if let directory = validator as? any DirectoryPasswordValidator {
+      return await directory.validate(credential, wanting: frame.wanting, deadline: deadline, permission: permission)
+    }
+    // One that does not tell when it binds may do so at once.
+    guard await permission.isGiven() else {
+      return Judgement(.unknown(.deadlineExceeded), trace: [TraceNote(.question, "the gateway waits for another agent's answer")])
+    }
+    return await validator.validate(credential, wanting: frame.wanting, deadline: deadline)
   }
 
   private func lookUp(_ frame: QuestionFrame, deadline: Deadline, identity: AgentIdentity) async -> Judgement {
@@ -170,7 +230,9 @@ package struct PassThroughAgent: Service {
       return Judgement(.unknown(.unsupportedByAgent), trace: [TraceNote(.question, "this agent does not serve realm \(frame.realm)")])
     }
     let answer = await validator.lookUp(userName, realm: frame.realm, deadline: deadline)
-    if let meaning = answer.meaning { return Judgement(meaning, trace: answer.trace) }
+    if let meaning = answer.meaning {
+      return Judgement(meaning, trace: answer.trace, facts: answer.lockout.map { LockoutFacts(policy: $0, bindSent: false) })
+    }
     return Judgement(.unknown(answer.cause ?? .internalError), trace: answer.trace)
   }
 
@@ -184,20 +246,43 @@ package struct PassThroughAgent: Service {
     }
   }
 
-  /// Carries answers back, in batches that form by themselves while one is on its way.
+  /// Whether the password may be put before the directory now; from then on it counts as put.
+  private func mayBind(_ id: Identifier, deadline: Deadline) async -> Bool {
+    while !deadline.hasPassed, !mayHandBack {
+      switch hand.mayBind(id) {
+      case .given: return true
+      case .refused: return false
+      case .wait:
+        outbox.put(hand.reports())
+        do { try await Task.sleep(for: .milliseconds(20)) } catch { return false }
+      }
+    }
+    return false
+  }
+
+  /// Whether what has not been begun with goes back to the gateway: the agent has been ending for a while, and the gateway knows the word.
+  private var mayHandBack: Bool {
+    guard contact.takesBack, let age = drainBegan.age else { return false }
+    return age > PassThroughAgent.beginGrace
+  }
+
+  /// Carries answers and stages back, in batches that form by themselves while one is on its way.
   private func deliveries() async {
     var backoff = Backoff()
     while !Task.isCancelled {
-      let batch = await outbox.next(limit: 64)
-      guard !batch.isEmpty else { continue }
+      let (batch, stages) = await outbox.next(limit: 64)
+      guard !batch.isEmpty || !stages.isEmpty else { continue }
       do {
-        try await connection.deliver(VerdictsRequest(verdicts: batch.map(\.frame)))
+        let sent = ContinuousClock.now
+        let answer = try await connection.deliver(VerdictsRequest(verdicts: batch.map(\.frame), stages: stages))
         backoff.reset()
+        hand.answered(stages, withdrawn: answer.withdrawn ?? [], sent: sent)
         outbox.delivered()
       } catch {
+        hand.failed(stages)
         logger.warning("verdicts could not be delivered; trying again", metadata: ["verdicts": "\(batch.count)", "error": "\(error)"])
         try? await Task.sleep(for: backoff.next())
-        outbox.putBack(batch.filter { $0.made.duration(to: .now) < PassThroughAgent.answerLife })
+        outbox.putBack(batch.filter { $0.made.duration(to: .now) < PassThroughAgent.answerLife }, stages.filter { $0.stage == .returned })
       }
     }
   }
@@ -209,6 +294,7 @@ package struct PassThroughAgent: Service {
         contact.made()
       } catch {
         contact.lost()
+        hand.failed()
         logger.warning("heartbeat failed", metadata: ["error": "\(error)"])
       }
       try? await Task.sleep(for: .seconds(2))
@@ -218,13 +304,16 @@ package struct PassThroughAgent: Service {
   private func beat(draining: Bool) async throws {
     var standing: [Alarm] = []
     for source in alarms { standing += await source.alarms() }
+    let sent = ContinuousClock.now
     let answer = try await connection.heartbeat(
       Heartbeat(
-        capabilities: [QuestionKind.validate.rawValue, QuestionKind.lookUp.rawValue], software: software, clock: now(), alarms: standing,
-        draining: draining,
+        capabilities: [QuestionKind.validate.rawValue, QuestionKind.lookUp.rawValue, StageReport.capability], software: software, clock: now(),
+        alarms: standing, draining: draining, instance: instance,
         lockouts: validators.compactMap { realm, validator in
           (validator as? any LockoutPolicySource)?.lockoutPolicy().map { RealmLockout(realm: realm, policy: $0) }
         }))
+    contact.learn(takesBack: answer.capabilities?.contains(StageReport.capability) ?? false)
+    hand.answered(sent: sent)
     told(answer)
   }
 }
@@ -242,17 +331,31 @@ struct Backoff {
   }
 }
 
+/// A moment that comes once.
+private final class Moment: Sendable {
+  private let state = Mutex<ContinuousClock.Instant?>(nil)
+  /// How long ago it came; nil before.
+  var age: Duration? { state.withLock { $0 }?.duration(to: .now) }
+  func come() { state.withLock { $0 = $0 ?? .now } }
+}
+
 /// Whether the gateway answers, as the heartbeats find.
 private final class Contact: Sendable {
   private struct State {
     var isLost = false
     var returns = 0
+    var takesBack = false
   }
 
   private let state = Mutex(State())
 
   /// How often the gateway has come back.
   var returns: Int { state.withLock { $0.returns } }
+
+  /// Whether the gateway understands that a question is handed back.
+  var takesBack: Bool { state.withLock { $0.takesBack } }
+
+  func learn(takesBack: Bool) { state.withLock { $0.takesBack = takesBack } }
 
   func lost() { state.withLock { $0.isLost = true } }
 
@@ -261,69 +364,5 @@ private final class Contact: Sendable {
       if state.isLost { state.returns += 1 }
       state.isLost = false
     }
-  }
-}
-
-/// Signed verdicts on their way back.
-final class VerdictOutbox: Sendable {
-  struct Item: Sendable {
-    var frame: VerdictFrame
-    var made: ContinuousClock.Instant
-  }
-
-  private struct State {
-    var items: [Item] = []
-    var underWay = 0
-    var waiter: CheckedContinuation<Void, Never>?
-  }
-
-  private let state = Mutex(State())
-
-  func put(_ frame: VerdictFrame) { add([Item(frame: frame, made: .now)], delivering: false) }
-
-  func putBack(_ items: [Item]) { add(items, delivering: true) }
-
-  func delivered() { state.withLock { $0.underWay = 0 } }
-
-  /// The next items, at most `limit`; waits while there are none. Empty only where the task was cancelled. For one reader.
-  func next(limit: Int) async -> [Item] {
-    await withTaskCancellationHandler {
-      await withCheckedContinuation { continuation in
-        let ready = state.withLock { state -> Bool in
-          if !state.items.isEmpty || Task.isCancelled { return true }
-          state.waiter = continuation
-          return false
-        }
-        if ready { continuation.resume() }
-      }
-    } onCancel: {
-      state.withLock { state in
-        defer { state.waiter = nil }
-        return state.waiter
-      }?.resume()
-    }
-    return state.withLock { state in
-      let batch = Array(state.items.prefix(limit))
-      state.items.removeFirst(batch.count)
-      state.underWay = batch.count
-      return batch
-    }
-  }
-
-  /// Waits until everything has left, at most `limit`.
-  func drained(within limit: Duration) async {
-    let end = ContinuousClock.now.advanced(by: limit)
-    while ContinuousClock.now < end, state.withLock({ !$0.items.isEmpty || $0.underWay > 0 }) {
-      try? await Task.sleep(for: .milliseconds(20))
-    }
-  }
-
-  private func add(_ items: [Item], delivering: Bool) {
-    state.withLock { state in
-      state.items += items
-      if delivering { state.underWay = 0 }
-      defer { state.waiter = nil }
-      return state.waiter
-    }?.resume()
   }
 }

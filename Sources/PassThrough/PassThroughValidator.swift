@@ -4,8 +4,10 @@ import Identity
 package struct PassThroughValidator: PasswordValidator {
   private let hub: AgentHub
   private let registry: AgentRegistry
+  private let opinions: SecondOpinions?
 
-  package init(hub: AgentHub, registry: AgentRegistry) {
+  package init(hub: AgentHub, registry: AgentRegistry, opinions: SecondOpinions? = nil) {
+    self.opinions = opinions
     self.hub = hub
     self.registry = registry
   }
@@ -14,13 +16,17 @@ package struct PassThroughValidator: PasswordValidator {
     let question = Question(
       realm: credential.realm, userName: credential.userName, password: credential.password, wanting: wanting, allowance: credential.allowance,
       deadline: deadline)
-    return await ask(question)
+    let judgement = await ask(question)
+    if case .accepted(let person) = judgement.verdict, let agent = judgement.answeredBy {
+      opinions?.offer(credential, wanting: wanting, answeredBy: agent, person: person.object)
+    }
+    return judgement
   }
 
   package func lookUp(_ userName: UserName, realm: RealmName, deadline: Deadline) async -> LookUpAnswer {
     let judgement = await ask(
       Question(kind: .lookUp, realm: realm, userName: userName, password: nil, wanting: .none, deadline: deadline))
-    if let meaning = judgement.meaning { return LookUpAnswer(meaning, trace: judgement.trace) }
+    if let meaning = judgement.meaning { return LookUpAnswer(meaning, lockout: judgement.facts?.policy, trace: judgement.trace) }
     guard case .unknown(let cause) = judgement.verdict else { return LookUpAnswer(unknown: .agentAnswerInvalid, trace: judgement.trace) }
     return LookUpAnswer(unknown: cause, trace: judgement.trace)
   }
@@ -32,6 +38,7 @@ package struct PassThroughValidator: PasswordValidator {
     let name = outcome.agent.map { registry.agent($0)?.name ?? $0.description } ?? "none"
     let took = began.duration(to: .now)
     var judgement = outcome.judgement
+    judgement.answeredBy = outcome.agent
     judgement.trace.insert(
       TraceNote(
         .agent, "agent \(name), \(question.kind == .lookUp ? "look-up" : "question") \(question.id)",

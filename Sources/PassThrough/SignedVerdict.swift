@@ -18,6 +18,8 @@ package struct VerdictBody: Sendable, Codable {
   package var trace: [TraceNote]
   /// When the agent judged, by its own clock.
   package var at: Instant
+  /// With an unknown: how often the password was put before the directory without an outcome. Nil in verdicts of agents that do not tell.
+  package var uncertainTries: Int?
 
   package init(_ judgement: Judgement, at: Instant) {
     trace = judgement.trace
@@ -27,6 +29,7 @@ package struct VerdictBody: Sendable, Codable {
       (kind, object) = (.lookedUp, meaning.object)
       return
     }
+    if judgement.uncertainTries > 0 { uncertainTries = judgement.uncertainTries }
     switch judgement.verdict {
     case .accepted(let person): (kind, self.person) = (.accepted, person)
     case .refused(let refusal): (kind, self.refusal) = (.refused, refusal)
@@ -44,7 +47,7 @@ package struct VerdictBody: Sendable, Codable {
   package func judgement(of asked: QuestionKind, realm: RealmName) -> Judgement? {
     if kind == .lookedUp {
       guard asked == .lookUp, person == nil, refusal == nil, cause == nil else { return nil }
-      return Judgement(object.map { .person($0) } ?? .nobody, trace: trace)
+      return Judgement(object.map { .person($0) } ?? .nobody, trace: trace, facts: facts)
     }
     guard object == nil else { return nil }
     switch kind {
@@ -56,7 +59,9 @@ package struct VerdictBody: Sendable, Codable {
       return Judgement(.refused(refusal), trace: trace, facts: facts)
     case .unknown:
       guard let cause, person == nil, refusal == nil else { return nil }
-      return Judgement(.unknown(cause), trace: trace, facts: facts)
+      // An agent that does not tell may have bound, if it says itself that it got so far.
+      let tries = uncertainTries ?? (trace.contains { $0.step == .bind || $0.step == .domainController } ? 1 : 0)
+      return Judgement(.unknown(cause), trace: trace, uncertainTries: asked == .validate ? max(0, min(tries, 4)) : 0, facts: facts)
     case .unsupported, .lookedUp:
       guard person == nil, refusal == nil, cause == nil else { return nil }
       return Judgement(.unknown(.unsupportedByAgent), trace: trace)

@@ -34,14 +34,19 @@ package struct WorkResponse: Sendable, Codable {
   }
 }
 
-/// How far a question has come. Defined from the start, so that gateways may later decide by it when to ask somebody else.
+/// How far a question has come, told of those that take longer than most (the drawing in `HubState` says when).
 package struct StageReport: Sendable, Codable, Equatable {
   package enum Stage: String, Sendable, Codable {
     /// The agent has the question and will answer it.
     case accepted
     /// The password was put before the directory: asking another agent may cost the user a second bad-password count.
     case bindSent = "bind-sent"
+    /// The agent is ending and has not begun with the question: ask somebody else. Only for gateways that know `StageReport.capability`.
+    case returned
   }
+
+  /// By this word among the capabilities, agents say that they report stages, and gateways that they understand all of them.
+  package static let capability = "stages"
 
   package var question: Identifier
   package var stage: Stage
@@ -63,6 +68,18 @@ package struct VerdictsRequest: Sendable, Codable {
   }
 }
 
+/// What comes back: how many verdicts were not taken, and of which reported questions the agent must let go.
+package struct VerdictsAnswer: Sendable, Codable {
+  package var ignored: Int
+  /// Left out where there are none: agents that report no stages do not know it.
+  package var withdrawn: [Identifier]?
+
+  package init(ignored: Int, withdrawn: [Identifier]? = nil) {
+    self.ignored = ignored
+    self.withdrawn = withdrawn
+  }
+}
+
 /// `POST /agent/v1/heartbeat`, every two seconds; the first one is the hello.
 package struct Heartbeat: Sendable, Codable {
   /// The version of this protocol; 1.
@@ -75,14 +92,18 @@ package struct Heartbeat: Sendable, Codable {
   package var alarms: [Alarm]
   /// It finishes what it has and wants nothing new.
   package var draining: Bool
+  /// The process that beats, as in `WorkRequest`; nil where the agent is too old to tell.
+  package var instance: Identifier?
   /// By which lockout each realm's directory goes, where the agent could read it. At most 64.
   package var lockouts: [RealmLockout]?
 
   package static let currentVersion = 1
 
   package init(
-    capabilities: [String], software: String, clock: Instant, alarms: [Alarm], draining: Bool, lockouts: [RealmLockout]? = nil
+    capabilities: [String], software: String, clock: Instant, alarms: [Alarm], draining: Bool, instance: Identifier? = nil,
+    lockouts: [RealmLockout]? = nil
   ) {
+    self.instance = instance
     version = Heartbeat.currentVersion
     self.capabilities = capabilities
     self.software = software
@@ -111,8 +132,11 @@ package struct HeartbeatAnswer: Sendable, Codable {
   /// The gateway nodes' URLs for agents.
   package var nodes: [String]
   package var clock: Instant
+  /// What the gateway understands beyond the first version of the link; nil where it is too old to tell.
+  package var capabilities: [String]?
 
-  package init(roots: [String], nodes: [String], clock: Instant) {
+  package init(roots: [String], nodes: [String], clock: Instant, capabilities: [String]? = [StageReport.capability]) {
+    self.capabilities = capabilities
     self.roots = roots
     self.nodes = nodes
     self.clock = clock

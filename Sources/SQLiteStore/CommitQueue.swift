@@ -4,14 +4,15 @@ import Synchronization
 
 /// Turns many small writes into few transactions: whatever is waiting when the writer becomes free goes into ONE transaction with one fsync.
 ///
-/// Each write has its own savepoint, so one that fails takes nobody along. A caller is resumed only after the commit that holds its write.
+/// A write that fails takes nobody along: the batch is undone and carried out anew with a savepoint for each write. (To give every write one
+/// from the start would cost more than most writes do.) A caller is resumed only after the commit that holds its write.
 /// A write that was asked for is carried out even where its task has been cancelled meanwhile: a client that hangs up before the verdict
 /// must not get its wrong guess for free.
 ///
 /// The continuations of waiting callers are confined to this file. They are resumed on GRDB's writer queue, the one thread that touches the
 /// file for writing; an actor could not do this, as SQLite's calls block and must not do so on the cooperative pool.
 final class CommitQueue: Sendable {
-  /// Runs inside the transaction, perhaps twice (see `Setting.makeRoom`); what it returns is called after the commit, with the reason where that failed.
+  /// Runs inside the transaction, perhaps several times; what it returns is called after the commit, with the reason where that failed.
   private struct Write: Sendable {
     /// Whether the caller is promised that a power loss cannot undo it.
     let durable: Bool
@@ -34,6 +35,8 @@ final class CommitQueue: Sendable {
     var makeRoom: @Sendable () -> Bool = { false }
     /// Called after each transaction that was committed.
     var committed: @Sendable () -> Void = {}
+    /// Called after a transaction or a single write in it was undone: what was remembered of what it wrote is void.
+    var undone: @Sendable () -> Void = {}
     /// Called when the disk could not make durable what was written. It should end the process: what the page cache says after that is not
     /// to be believed, the write-ahead log is.
     var lostTrust: @Sendable (String) -> Void
@@ -104,15 +107,25 @@ final class CommitQueue: Sendable {
   }
 
   private func commit(_ batch: [Write], _ database: Database) {
-    var failure = attempt(batch, database)
-    if let first = failure, first.isDiskFull, setting.makeRoom() { failure = attempt(batch, database) }
-    guard let failure else { return setting.committed() }
-    if failure.isLostTrust { setting.lostTrust(StoreError(failure).reason) }
-    for write in batch { write.fail(failure) }
+    var failure = attempt(batch, database, isolating: false)
+    if case .oneWrite = failure { failure = attempt(batch, database, isolating: true) }
+    if case .all(let first) = failure, first.isDiskFull, setting.makeRoom() { failure = attempt(batch, database, isolating: true) }
+    guard case .all(let reason) = failure else { return setting.committed() }
+    if reason.isLostTrust { setting.lostTrust(StoreError(reason).reason) }
+    for write in batch { write.fail(reason) }
   }
 
-  /// One transaction for the batch. Nil where it was committed and everybody was told; else the reason, with everything undone and nobody told.
-  private func attempt(_ batch: [Write], _ database: Database) -> (any Error)? {
+  private enum Failure {
+    /// The trouble is that of one write.
+    case oneWrite
+    /// The trouble is everybody's.
+    case all(any Error)
+  }
+
+  /// One transaction for the batch. Nil where it was committed and everybody was told; else everything is undone and nobody told.
+  ///
+  /// - Parameter isolating: each write has a savepoint, and one that fails is undone and told alone.
+  private func attempt(_ batch: [Write], _ database: Database, isolating: Bool) -> Failure? {
     var finished: [((any Error)?) -> Void] = []
     var refused: [(write: Write, reason: any Error)] = []
     do {
@@ -120,17 +133,26 @@ final class CommitQueue: Sendable {
       try database.beginTransaction(.immediate)
       for write in batch {
         do {
-          try inSavepoint(database) { finished.append(try write.perform(database)) }
+          if isolating {
+            try inSavepoint(database) { finished.append(try write.perform(database)) }
+          } else {
+            finished.append(try write.perform(database))
+          }
         } catch  where error.endsBatch || !database.isInsideTransaction {
           throw error
-        } catch {
+        } catch  where isolating {
           refused.append((write, error))
+        } catch {
+          try? database.rollback()
+          setting.undone()
+          return .oneWrite
         }
       }
       try database.commit()
     } catch {
       if database.isInsideTransaction { try? database.rollback() }
-      return error
+      setting.undone()
+      return .all(error)
     }
     for finish in finished { finish(nil) }
     for (write, reason) in refused { write.fail(reason) }
@@ -151,6 +173,7 @@ final class CommitQueue: Sendable {
     do {
       try work()
     } catch {
+      setting.undone()
       if database.isInsideTransaction {
         try database.run("ROLLBACK TO SAVEPOINT one_write")
         try database.run("RELEASE SAVEPOINT one_write")

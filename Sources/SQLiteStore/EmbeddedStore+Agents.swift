@@ -51,8 +51,8 @@ extension EmbeddedStore: AgentStore {
       }
       try database.checkName(of: agent)
       try database.run(
-        "INSERT INTO agent (id, name, enrolled, revoked, version) VALUES (?, ?, ?, ?, 1)", Data(agent.id.bytes), agent.name.blob,
-        agent.enrolled.stored, agent.revoked?.stored)
+        "INSERT INTO agent (id, name, enrolled, revoked, quarantined, version) VALUES (?, ?, ?, ?, ?, 1)", Data(agent.id.bytes), agent.name.blob,
+        agent.enrolled.stored, agent.revoked?.stored, agent.quarantined?.stored)
       for (position, realm) in agent.realms.enumerated() {
         try database.run("INSERT INTO agent_realm (agent, position, realm) VALUES (?, ?, ?)", Data(agent.id.bytes), position, realm.text.blob)
       }
@@ -69,7 +69,8 @@ extension EmbeddedStore: AgentStore {
       guard stored.revoked == nil || agent.revoked != nil else { throw StoreError.conflict("a revoked agent stays revoked") }
       try database.checkName(of: agent)
       try database.run(
-        "UPDATE agent SET name = ?, revoked = ?, version = version + 1 WHERE id = ?", agent.name.blob, agent.revoked?.stored, id)
+        "UPDATE agent SET name = ?, revoked = ?, quarantined = ?, version = version + 1 WHERE id = ?", agent.name.blob, agent.revoked?.stored,
+        agent.quarantined?.stored, id)
       try database.run("DELETE FROM agent_certificate WHERE agent = ?", id)
       try database.addCertificates(of: agent)
     }
@@ -99,14 +100,15 @@ extension EmbeddedStore: AgentStore {
 extension Database {
   fileprivate func agent(_ id: [UInt8]) throws -> AgentRecord? {
     let key = Data(id)
-    guard let row = try row("SELECT id, name, enrolled, revoked, version FROM agent WHERE id = ?", key) else { return nil }
+    guard let row = try row("SELECT id, name, enrolled, revoked, quarantined, version FROM agent WHERE id = ?", key) else { return nil }
     return AgentRecord(
       id: try row.identifier(0), name: try row.text(1),
       realms: try rows("SELECT realm FROM agent_realm WHERE agent = ? ORDER BY position", key).map { try $0.realm(0) },
       certificates: try rows("SELECT digest, not_after FROM agent_certificate WHERE agent = ? ORDER BY position", key).map {
         AgentCertificateRecord(digest: try $0.bytes(0), notAfter: try $0.instant(1))
       },
-      enrolled: try row.instant(2), revoked: try row.optionalInstant(3), version: try row.integer(4))
+      enrolled: try row.instant(2), revoked: try row.optionalInstant(3), quarantined: try row.optionalInstant(4),
+      version: try row.integer(5))
   }
 
   fileprivate func checkName(of agent: AgentRecord) throws {

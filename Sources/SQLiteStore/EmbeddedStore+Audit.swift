@@ -2,6 +2,7 @@ import Bytes
 import Foundation
 import GRDB
 import Identity
+import Synchronization
 
 extension EmbeddedStore: AuditLog {
   package func append(_ events: [AuditEvent]) async throws {
@@ -15,6 +16,7 @@ extension EmbeddedStore: AuditLog {
       // The kinds travel as a JSON array: a list of any length, bound like everything else.
       let kindList = try kinds.map { String(decoding: try JSONEncoder().encode($0.sorted()), as: UTF8.self) }
       let limit = max(1, min(10_000, query.limit))
+      let agent = query.agent.map { Data($0.bytes) }
       let since = query.since?.stored ?? .min
       let until = query.until?.stored ?? .max
       // One statement for each index that can lead to the rows; the rest of the question is a filter.
@@ -23,9 +25,16 @@ extension EmbeddedStore: AuditLog {
         rows = try database.rows(
           """
           SELECT chain, sequence, event, hash FROM audit_row WHERE reference = ?1 AND time BETWEEN ?2 AND ?3
+            AND (?4 IS NULL OR subject = ?4) AND (?5 IS NULL OR actor = ?5) AND (?8 IS NULL OR agent = ?8)
+            AND (?6 IS NULL OR CAST(kind AS TEXT) IN (SELECT value FROM json_each(?6))) ORDER BY time DESC, id DESC LIMIT ?7
+          """, reference.text.blob, since, until, query.subject?.blob, query.actor?.blob, kindList, limit, agent)
+      } else if let agent {
+        rows = try database.rows(
+          """
+          SELECT chain, sequence, event, hash FROM audit_row WHERE agent = ?1 AND time BETWEEN ?2 AND ?3
             AND (?4 IS NULL OR subject = ?4) AND (?5 IS NULL OR actor = ?5)
             AND (?6 IS NULL OR CAST(kind AS TEXT) IN (SELECT value FROM json_each(?6))) ORDER BY time DESC, id DESC LIMIT ?7
-          """, reference.text.blob, since, until, query.subject?.blob, query.actor?.blob, kindList, limit)
+          """, agent, since, until, query.subject?.blob, query.actor?.blob, kindList, limit)
       } else if let subject = query.subject {
         rows = try database.rows(
           """
@@ -107,21 +116,43 @@ extension Row {
 }
 
 extension Database {
-  /// Extends the chain by `events`, inside the transaction that is open. The head is read from the file each time: whoever else may have
-  /// written to it, the chain has no fork.
-  func append(_ events: [AuditEvent], to chain: String) throws {
+  /// Extends the chain by `events`, inside the transaction that is open.
+  func append(_ events: [AuditEvent], to chain: String, heads: AuditHeads) throws {
     guard !events.isEmpty else { return }
-    guard let head = try row("SELECT last, last_hash FROM audit_chain WHERE chain = ?", chain.blob) else {
-      throw StoreError.unavailable("the audit chain \(chain) is not in the store's file")
-    }
-    for (row, text) in AuditChain.extend(chain, after: try head.integer(0), hash: try head.bytes(1), with: events) {
+    var head = try heads[chain] ?? auditHead(of: chain)
+    for (row, text) in AuditChain.extend(chain, after: head.sequence, hash: head.hash, with: events) {
       let event = row.event
       // The triggers refuse any other place in the chain, and move its head.
       try run(
         """
-        INSERT INTO audit_row (chain, sequence, time, kind, reference, actor, subject, event, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        INSERT INTO audit_row (chain, sequence, time, kind, reference, actor, subject, event, hash, agent)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """, chain.blob, row.sequence, event.time.stored, event.kind.rawValue.blob, event.reference?.text.blob, event.actor.blob,
-        event.subject?.blob, Data(text), Data(row.hash))
+        event.subject?.blob, Data(text), Data(row.hash), event.agent.map { Data($0.bytes) })
+      head = (row.sequence, row.hash)
     }
+    heads[chain] = head
   }
+
+  private func auditHead(of chain: String) throws -> AuditHeads.Head {
+    guard let head = try row("SELECT last, last_hash FROM audit_chain WHERE chain = ?", chain.blob) else {
+      throw StoreError.unavailable("the audit chain \(chain) is not in the store's file")
+    }
+    return (try head.integer(0), try head.bytes(1))
+  }
+}
+
+/// Where each chain ends, as this process wrote it last. Only a memory of what the file says: should somebody else have written to it, the
+/// triggers refuse the row, the memory is dropped, and the write is made anew from what the file says.
+final class AuditHeads: Sendable {
+  typealias Head = (sequence: Int64, hash: [UInt8])
+
+  private let known = Mutex<[String: Head]>([:])
+
+  subscript(chain: String) -> Head? {
+    get { known.withLock { $0[chain] } }
+    set { known.withLock { $0[chain] = newValue } }
+  }
+
+  func forget() { known.withLock { $0 = [:] } }
 }

@@ -30,8 +30,7 @@ extension EmbeddedStore: LockoutStore {
     _ reservation: LockoutReservation, outcome: LockoutOutcome, object: Identifier?, shown: LockoutState.Charge?, policy: LockoutPolicy,
     now: Instant, audit: [AuditEvent]
   ) async throws -> LockoutStanding {
-    let node = node
-    return try await write { database in
+    try await write(auditing: { Lockout.events(audit, standing: $0, outcome: outcome) }) { database in
       let name = reservation.name
       let row = try database.lockoutName(name)
       let step = try Lockout.settle(
@@ -43,7 +42,6 @@ extension EmbeddedStore: LockoutStore {
       for person in [step.former, step.person] {
         if let person { try database.put(person.state, for: person.object, realm: name.realm, now: now) }
       }
-      try database.append(Lockout.events(audit, standing: step.standing, outcome: outcome), to: node)
       return step.standing
     }
   }

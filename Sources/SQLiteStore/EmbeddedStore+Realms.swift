@@ -38,7 +38,8 @@ extension EmbeddedStore: RealmStore {
       try database.checkDefault(realm)
       let changed = try database.run(
         "UPDATE realm SET is_default = ?, method = ?, display_name = ?, lockout = ?, version = version + 1 WHERE name = ? AND version = ?",
-        realm.isDefault, realm.method.rawValue.blob, realm.displayName?.blob, try realm.lockout.map { try JSONEncoder().encode($0) }, realm.name.text.blob, realm.version)
+        realm.isDefault, realm.method.rawValue.blob, realm.displayName?.blob, try realm.lockout.map { try JSONEncoder().encode($0) },
+        realm.name.text.blob, realm.version)
       guard changed == 1 else {
         guard try database.row("SELECT 1 FROM realm WHERE name = ?", realm.name.text.blob) != nil else {
           throw StoreError.notFound("there is no realm \(realm.name)")

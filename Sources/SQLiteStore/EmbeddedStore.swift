@@ -14,6 +14,7 @@ package final class EmbeddedStore: Sendable {
   package let node: String
   let pool: DatabasePool
   let commits: CommitQueue
+  private let heads = AuditHeads()
 
   /// Opens the file, making it (mode 0600) where there is none, and brings its tables up to date.
   ///
@@ -48,6 +49,7 @@ package final class EmbeddedStore: Sendable {
     } catch {
       throw StoreError(error)
     }
+    let heads = heads
     commits = CommitQueue(
       pool,
       setting: .init(
@@ -55,7 +57,7 @@ package final class EmbeddedStore: Sendable {
           guard let reserve, reserve.release() else { return false }
           logger.critical("the disk is full: the reserve was given up so that the store can go on; free some space now")
           return true
-        }, committed: { reserve?.refreshIfDue() },
+        }, committed: { reserve?.refreshIfDue() }, undone: { heads.forget() },
         lostTrust: { reason in
           logger.critical("the disk did not keep what was written: \(reason)")
           lostTrust(reason)
@@ -95,10 +97,17 @@ package final class EmbeddedStore: Sendable {
   func write<Value: Sendable>(
     audit events: [AuditEvent] = [], _ work: @escaping @Sendable (Database) throws -> Value
   ) async throws -> Value {
-    let node = node
+    try await write(auditing: { _ in events }, work)
+  }
+
+  /// A write whose audit events depend on what came of it. Throws `StoreError`.
+  func write<Value: Sendable>(
+    auditing events: @escaping @Sendable (Value) -> [AuditEvent], _ work: @escaping @Sendable (Database) throws -> Value
+  ) async throws -> Value {
+    let (node, heads) = (node, heads)
     return try await commits.write { database in
       let value = try work(database)
-      try database.append(events, to: node)
+      try database.append(events(value), to: node, heads: heads)
       return value
     }
   }

@@ -9,7 +9,8 @@ enum Schema {
     migrator.registerMigration("1 realms, front-ends, agents") { try $0.execute(sql: first) }
     migrator.registerMigration("2 lockout") { try $0.execute(sql: lockout) }
     migrator.registerMigration("3 audit") { try $0.execute(sql: audit) }
-    migrator.registerMigration("4 lockout by person and address") { try $0.execute(sql: lockoutByPerson) }
+    migrator.registerMigration("4 agents that lie") { try $0.execute(sql: lying) }
+    migrator.registerMigration("5 lockout by person and address") { try $0.execute(sql: lockoutByPerson) }
     return migrator
   }
 
@@ -82,6 +83,13 @@ enum Schema {
       PRIMARY KEY (realm, object)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX lockout_object_barred ON lockout_object (realm, object) WHERE blocked = 1 OR locked_until IS NOT NULL;
+    """
+
+  // `agent` is that of a sign-in's details; rows from before have none, since a row is never changed.
+  private static let lying = """
+    ALTER TABLE agent ADD COLUMN quarantined INTEGER;
+    ALTER TABLE audit_row ADD COLUMN agent BLOB;
+    CREATE INDEX audit_row_agent ON audit_row (agent, time) WHERE agent IS NOT NULL;
     """
 
   // `familiar_…` counts tries from addresses where the person has signed in before. `charges` packs 24 bytes each: begun, until, failures since;

@@ -18,138 +18,6 @@ import Identity
 //
 // Reserving before asking is what makes parallel guesses cost as much as serial ones: at most as many questions are under way as tries are left.
 
-/// How many wrong passwords a person has before our own lock, and how the lock grows.
-package struct LockoutPolicy: Sendable, Equatable, Codable {
-  /// Failures inside `window` that lead to a lock; 1…100.
-  package var threshold = 10
-  /// Failures older than this are forgotten.
-  package var window: Duration = .seconds(30 * 60)
-  /// The first lock; each further one is twice as long, up to `longestLock`.
-  package var firstLock: Duration = .seconds(60)
-  package var longestLock: Duration = .seconds(30 * 60)
-  /// How long a reservation that nobody settles is held as a possible failure; then it is released.
-  package var reservationLife: Duration = .seconds(60)
-  /// The lockout of the directory that stands behind, where it is known. Not configured: agents tell it.
-  package var directory: DirectoryLockoutPolicy?
-
-  package init() {}
-
-  /// How long a try of which nobody heard is held against the person.
-  var chargeLife: Duration { directory.map(\.window) ?? .seconds(30 * 60) }
-}
-
-/// Failed tries of one person from one side: from addresses where they have signed in before, or from all others.
-package struct LockoutTally: Sendable, Equatable, Codable {
-  /// Failures inside the window, or since the last lock.
-  package var failures = 0
-  package var lastFailure: Instant?
-  /// Locks in a row, without a success or a quiet window between them.
-  package var locks = 0
-  package var lockedUntil: Instant?
-  /// Tries under way.
-  package var reservations: [LockoutState.Reservation] = []
-
-  package init() {}
-
-  var isBlank: Bool { failures == 0 && locks == 0 && lockedUntil == nil && reservations.isEmpty }
-}
-
-/// What is known of one person's tries.
-///
-/// Strangers and familiar addresses are counted apart: guesses from elsewhere never lock somebody out of the address where they always
-/// sign in, and the other way round.
-package struct LockoutState: Sendable, Equatable, Codable {
-  package var strangers = LockoutTally()
-  package var familiar = LockoutTally()
-  /// Set by an administrator; nobody gets in by any method, until it is lifted.
-  package var blocked = false
-  /// Tries whose bind may have been sent and of which nobody heard: the directory may have counted them.
-  package var charges: [Charge] = []
-  /// Where the person has signed in from, the latest last; at most `mostAddresses`.
-  package var addresses: [FamiliarAddress] = []
-
-  package static let mostAddresses = 8
-  /// An address that was not used for so long is no longer familiar.
-  package static let addressLife = Duration.seconds(90 * 86_400)
-  static let mostCharges = 32
-
-  /// A try under way.
-  package struct Reservation: Sendable, Equatable, Codable {
-    package var id: Identifier
-    package var expires: Instant
-
-    package init(id: Identifier, expires: Instant) {
-      self.id = id
-      self.expires = expires
-    }
-  }
-
-  /// A try that the directory may have counted.
-  package struct Charge: Sendable, Equatable, Codable {
-    package var begun: Instant
-    package var until: Instant
-    /// How many wrong passwords were counted since: only while it is none can a later look at the directory show the charge itself.
-    package var since: Int
-
-    package init(begun: Instant, until: Instant, since: Int = 0) {
-      self.begun = begun
-      self.until = until
-      self.since = since
-    }
-  }
-
-  package init() {}
-
-  /// Whether the state says anything that a fresh one does not; where somebody signed in from does not count.
-  package var isBlank: Bool { strangers.isBlank && familiar.isBlank && !blocked && charges.isEmpty }
-
-  /// Failures from everywhere.
-  package var failures: Int { strangers.failures + familiar.failures }
-  package var lastFailure: Instant? { [strangers.lastFailure, familiar.lastFailure].compactMap { $0 }.max() }
-  package var locks: Int { max(strangers.locks, familiar.locks) }
-  /// The later end of both sides' locks.
-  package var lockedUntil: Instant? { [strangers.lockedUntil, familiar.lockedUntil].compactMap { $0 }.max() }
-  /// Tries under way from everywhere.
-  package var underWay: Int { strangers.reservations.count + familiar.reservations.count }
-
-  /// Whether the person signed in from `address` within the last 90 days.
-  package func knows(_ address: AddressMark?, now: Instant) -> Bool {
-    guard let address else { return false }
-    return addresses.contains { $0.mark == address && now.since($0.seen) < LockoutState.addressLife }
-  }
-
-  subscript(side familiarSide: Bool) -> LockoutTally {
-    get { familiarSide ? familiar : strangers }
-    set { if familiarSide { familiar = newValue } else { strangers = newValue } }
-  }
-}
-
-/// What an address is recognised by: all of IPv4, the first half of IPv6, since that is what one customer has.
-package struct AddressMark: Hashable, Sendable, Codable {
-  /// 4 or 8 bytes.
-  package let bytes: [UInt8]
-
-  package init(_ address: IPAddress) { bytes = address.isIPv4 ? address.bytes : Array(address.bytes.prefix(8)) }
-
-  /// Nil where it is no mark.
-  package init?(bytes: [UInt8]) {
-    guard bytes.count == 4 || bytes.count == 8 else { return nil }
-    self.bytes = bytes
-  }
-}
-
-/// An address from which a person has signed in.
-package struct FamiliarAddress: Sendable, Equatable, Codable {
-  package var mark: AddressMark
-  /// When last, to the day.
-  package var seen: Instant
-
-  package init(mark: AddressMark, seen: Instant) {
-    self.mark = mark
-    self.seen = seen
-  }
-}
-
 /// Whether a try may go ahead.
 package enum LockoutAdmission: Sendable, Equatable {
   case admitted(LockoutReservation)
@@ -188,6 +56,8 @@ package struct LockoutReservation: Sendable, Equatable {
   package var charges: [LockoutState.Charge] = []
   /// Wrong passwords counted here within the window.
   package var counted = 0
+  /// When the try is settled: how many binds may have been sent for it of which nobody heard, beside what its outcome counts for.
+  package var uncertain = 0
 
   package init(id: Identifier, name: LockoutName) {
     self.id = id
@@ -288,7 +158,9 @@ package enum Lockout {
     refresh(&state, policy: policy, now: now)
     if let shown, let index = state.charges.firstIndex(of: shown) { state.charges.remove(at: index) }
     let begun = held?.expires.adding(.zero - policy.reservationLife) ?? now
-    if outcome == .mayHaveCounted { charge(&state, begun: begun, policy: policy, now: now) }
+    // A password that turned out right was right for the agents that were lost with it, too.
+    let uncertain = outcome == .mayHaveCounted ? max(1, reservation.uncertain) : outcome == .failed ? reservation.uncertain : 0
+    for _ in 0..<max(0, min(uncertain, 4)) { charge(&state, begun: begun, policy: policy, now: now) }
     if outcome == .failed { for index in state.charges.indices { state.charges[index].since += 1 } }
     let side = reservation.isFamiliar
     let standing = standing(of: state, familiar: side, now: now)
@@ -429,53 +301,5 @@ package enum Lockout {
     tally.lockedUntil = now.adding(policy.lockLength(afterLocks: tally.locks))
     tally.locks = min(tally.locks + 1, 62)
     tally.failures = 0
-  }
-}
-
-extension LockoutPolicy {
-  /// How long a lock lasts that follows `locks` others.
-  package func lockLength(afterLocks locks: Int) -> Duration {
-    var length = firstLock
-    for _ in 0..<max(0, min(locks, 62)) where length < longestLock { length += length }
-    return min(longestLock, length)
-  }
-
-  /// The most wrong passwords that a directory can be shown for one person in any stretch of `span`, if none of them is right: the threshold
-  /// at once, then one after each lock, and all of it again after each quiet window. What a policy has to be compared with before
-  /// it is set: it must stay below the directory's own lockout threshold for the directory's own window.
-  package func mostFailures(within span: Duration) -> Int {
-    var failures = threshold
-    var locked = lockLength(afterLocks: 0)
-    var locks = 1
-    while locked <= span, failures < 10_000 {
-      failures += 1
-      locked += max(.milliseconds(1), lockLength(afterLocks: locks))
-      locks += 1
-    }
-    let rounds = span <= window ? 1 : min(1_000_000, 1 + span.wholeMilliseconds / max(1, window.wholeMilliseconds))
-    return failures * Int(clamping: rounds)
-  }
-}
-
-extension LockoutPolicy {
-  /// Whether the directory could be shown more wrong passwords of one person within its own window than it lets stand.
-  package func contradicts(_ directory: DirectoryLockoutPolicy) -> Bool {
-    directory.locks && mostFailures(within: directory.window) > max(1, directory.mostTries)
-  }
-
-  /// The nearest policy that does not contradict the directory's: fewer tries, and where that is not enough a first lock that outlasts the
-  /// directory's window.
-  package func clamped(to directory: DirectoryLockoutPolicy) -> LockoutPolicy {
-    var result = self
-    result.directory = directory
-    guard contradicts(directory) else { return result }
-    let allowed = max(1, directory.mostTries)
-    result.threshold = max(1, min(threshold, allowed))
-    guard result.contradicts(directory) else { return result }
-    // However long the directory remembers, nobody is locked here for more than a day at a time by it.
-    result.firstLock = max(firstLock, min(directory.window + .seconds(1), .seconds(86_400)))
-    result.longestLock = max(longestLock, result.firstLock)
-    result.window = max(window, directory.window)
-    return result
   }
 }

@@ -33,10 +33,12 @@ package struct LockoutPolicies: Sendable {
   package func conflict(of policy: LockoutPolicy, realm: RealmName) -> String? {
     guard let directory = directory(realm), policy.contradicts(directory) else { return nil }
     let nearest = policy.clamped(to: directory)
-    return "With a threshold of \(policy.threshold), a window of \(policy.window.words) and a first lock of \(policy.firstLock.words) a person's directory could be "
-      + "shown \(policy.mostFailures(within: directory.window)) wrong passwords within \(directory.window.words); the directory of \(realm) locks at "
-      + "\(directory.threshold), of which \(directory.reserve) are kept in reserve, so at most \(max(1, directory.mostTries)) may be. This would hold: threshold \(nearest.threshold), "
-      + "window \(nearest.window.words), first lock \(nearest.firstLock.words)."
+    return """
+      With a threshold of \(policy.threshold), a window of \(policy.window.words) and a first lock of \(policy.firstLock.words) a person's directory \
+      could be shown \(policy.mostFailures(within: directory.window)) wrong passwords within \(directory.window.words); the directory of \(realm) \
+      locks at \(directory.threshold), of which \(directory.reserve) are kept in reserve, so at most \(max(1, directory.mostTries)) may be. This would \
+      hold: threshold \(nearest.threshold), window \(nearest.window.words), first lock \(nearest.firstLock.words).
+      """
   }
 }
 
@@ -70,7 +72,8 @@ package struct LockoutConflicts: AlarmSource {
       let chosen = policies.chosen(for: realm)
       guard chosen != untouched, let conflict = policies.conflict(of: chosen, realm: realm.name) else { return nil }
       return Alarm(
-        .lockoutConflict, subject: realm.name.text, message: "The lockout of realm \(realm.name) contradicts its directory's and is drawn in. \(conflict)",
+        .lockoutConflict, subject: realm.name.text,
+        message: "The lockout of realm \(realm.name) contradicts its directory's and is drawn in. \(conflict)",
         remedy: "Set the realm's own with `gatehouse realms lockout \(realm.name)`, or `lockout` in the gateway's configuration.", since: now())
     }
   }

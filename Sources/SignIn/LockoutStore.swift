@@ -75,6 +75,6 @@ package struct LockoutName: Hashable, Sendable {
 
   package func hash(into hasher: inout Hasher) {
     hasher.combine(realm)
-    for byte in key.utf8 { hasher.combine(byte) }
+    hasher.combine(bytesOf: key)
   }
 }

@@ -155,7 +155,9 @@ package struct SignInService: Sendable {
       let judgement = await validator.validate(credential, wanting: request.wanting, deadline: request.deadline)
       trace += judgement.trace
 
-      if case .unknown(let cause) = judgement.verdict, cause == .nameMoved && !hasMoved || cause == .triesUnderWay && request.deadline.remaining() > pause {
+      if case .unknown(let cause) = judgement.verdict,
+        cause == .nameMoved && !hasMoved || cause == .triesUnderWay && request.deadline.remaining() > pause
+      {
         // Nothing was put before the directory: once more, from the look-up on, or when others have ended.
         do {
           _ = try await lockouts.settle(reservation, outcome: .undecided, object: nil, policy: policy, now: now(), audit: [])
@@ -164,7 +166,7 @@ package struct SignInService: Sendable {
             let found = await validator.lookUp(userName, realm: realm.name, deadline: request.deadline)
             trace += found.trace
             guard let meaning = found.meaning else {
-              return await conclude(.unknown(found.cause ?? .internalError), request, frontEnd, reference, realm: realm, trace)
+              return await conclude(judgement.verdict, request, frontEnd, reference, realm: realm, trace)
             }
             knowledge = .lookedUp(meaning)
           } else {
@@ -191,6 +193,7 @@ package struct SignInService: Sendable {
   ) async -> SignInAnswer {
     let time = now()
     var reservation = held
+    reservation.uncertain = judgement.uncertainTries
     let outcome: LockoutOutcome
     var object: Identifier?
     switch judgement.verdict {
@@ -209,7 +212,7 @@ package struct SignInService: Sendable {
       }
     case .unknown: outcome = judgement.mayHaveCounted ? .mayHaveCounted : .undecided
     }
-    var events = [event(judgement.verdict, request, frontEnd, reference, realm: realm, trace, time: time)]
+    var events = [event(judgement.verdict, request, frontEnd, reference, realm: realm, trace, time: time, agent: judgement.answeredBy)]
     switch outcome {
     case .failed:
       throttle.guessFailed(from: request.address, now: .now)
@@ -317,9 +320,10 @@ package struct SignInService: Sendable {
 
   private func event(
     _ verdict: Verdict, _ request: SignInRequest, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm?, _ trace: [TraceNote],
-    time: Instant
+    time: Instant, agent: Identifier? = nil
   ) -> AuditEvent {
     var details: [String: String] = [:]
+    details["agent"] = agent?.description
     details["address"] = request.address?.description
     details["application"] = request.application.map { cut($0, 256) }
     details["correlation"] = request.correlation.map { cut($0, 128) }

@@ -61,6 +61,9 @@ struct AdminAuditRoutes: Sendable {
       switch key {
       case "subject": query.subject = String(value)
       case "actor": query.actor = String(value)
+      case "agent":
+        guard let agent = Identifier(String(value)) else { throw RequestFault.malformed("\"agent\" must be an agent's id.") }
+        query.agent = agent
       case "kind":
         guard let kind = AuditKind(rawValue: String(value)) else {
           throw RequestFault.malformed(

@@ -98,6 +98,25 @@ package struct AgentMessage: Codable, Sendable {
   package var answered: Int64
   package var meanMilliseconds: Double?
   package var software: String?
+  package var quarantined: Instant?
+}
+
+package struct CanaryMessage: Codable, Sendable {
+  package var realm: String
+  /// Nil: there is none.
+  package var userName: String?
+}
+
+package struct CanaryChange: Codable, Sendable {
+  package var userName: String
+  package var password: String
+  /// The administrator's word that no policy locks the account, for where the directory cannot be asked.
+  package var isWithoutLockout: Bool?
+  package init(userName: String, password: String, isWithoutLockout: Bool?) {
+    self.userName = userName
+    self.password = password
+    self.isWithoutLockout = isWithoutLockout
+  }
 }
 
 package struct UserRequest: Codable, Sendable {
@@ -185,6 +204,8 @@ package struct StatusMessage: Codable, Sendable {
   package var auditChains: [AuditChainState]
   package var alarms: [Alarm]
   package var obstacles: [String]
+  /// Not wrong, but worth a word.
+  package var notices: [String]?
 }
 
 package struct AuditMark: Codable, Sendable {

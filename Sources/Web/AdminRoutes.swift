@@ -15,6 +15,7 @@ struct AdminRoutes: Sendable {
     addRealms(to: router)
     addFrontEnds(to: router)
     addAgents(to: router)
+    AdminCanaryRoutes(services: services).add(to: router)
     AdminUserRoutes(services: services).add(to: router)
     AdminLockoutRoutes(services: services).add(to: router)
     AdminAuditRoutes(services: services).add(to: router)
@@ -30,7 +31,15 @@ struct AdminRoutes: Sendable {
           node: services.nodeName, started: services.started, now: services.now(), realms: services.realms.realms.map(\.name.text),
           agentsConnected: services.hub.sessions.count, agentsEnrolled: services.registry.agents.filter { $0.revoked == nil }.count,
           questionsUnderWay: services.hub.pendingCount, auditChains: try await services.audit.chains(), alarms: alarms,
-          obstacles: await services.obstacles()))
+          obstacles: await services.obstacles(), notices: notices))
+    }
+  }
+
+  /// What is no fault and yet worth a word.
+  private var notices: [String] {
+    let guarded = services.canaries.realms
+    return services.realms.realms.filter { $0.method == .passThrough && !guarded.contains($0.name) }.map {
+      "Realm \($0.name) has no canary: an agent that lies is not noticed. Set one with `gatehouse realms canary \($0.name) --user NAME --password-file FILE`."
     }
   }
 
@@ -76,6 +85,9 @@ struct AdminRoutes: Sendable {
         )
       }
       let event = AuditEvent(time: services.now(), kind: .realmRemoved, actor: actor, realm: name, subject: name.text, outcome: "done")
+      // Its secret goes first: a realm of the same name that comes later must not inherit it.
+      let gone = AuditEvent(time: services.now(), kind: .canaryRemoved, actor: actor, realm: name, subject: name.text, outcome: "done")
+      _ = try await services.canaries.remove(realm: name, audit: [gone])
       try await services.realmStore.remove(realm: name, audit: [event])
       try await services.realms.refresh()
       return jsonResponse(Done(done: true, message: "Realm \(name) was removed."))
@@ -150,7 +162,7 @@ struct AdminRoutes: Sendable {
             id: agent.id.description, name: agent.name, realms: agent.realms.map(\.text), enrolled: agent.enrolled, revoked: agent.revoked,
             certificateEnds: agent.certificates.first?.notAfter, connected: session != nil, draining: session?.draining ?? false,
             lastSeen: services.hub.lastSeen(agent.id), inFlight: session?.inFlight ?? 0, answered: session?.answered ?? 0,
-            meanMilliseconds: session?.latency, software: session?.software)
+            meanMilliseconds: session?.latency, software: session?.software, quarantined: services.registry.quarantined(agent.id))
         })
     }
     router.post("/admin/v1/agents/tokens") { request, context in
@@ -170,6 +182,14 @@ struct AdminRoutes: Sendable {
       let now = services.now()
       let token = try await services.enrolment.makeToken(realms: realms, agentName: message.name, actor: actor, now: now)
       return jsonResponse(IssuedToken(token: token.text, expires: now.adding(EnrolmentToken.life)), status: .created)
+    }
+    router.post("/admin/v1/agents/:name/release") { _, context in
+      let actor = try services.adminRoles.actor(context, changing: true)
+      let name = try segment("name", of: context)
+      guard let agent = try await services.quarantine.release(name, actor: actor, now: services.now()) else {
+        throw RequestFault.notFound("No agent in quarantine has the name or id \(name.prefix(64)). See `gatehouse agents list`.")
+      }
+      return jsonResponse(Done(done: true, message: "Agent \(agent.name) was released; it gets questions again once it has answered its canaries."))
     }
     router.delete("/admin/v1/agents/:name") { _, context in
       let actor = try services.adminRoles.actor(context, changing: true)
@@ -278,6 +298,6 @@ func segment(_ name: String, of context: GatewayRequestContext) throws -> String
 func decodeAdmin<T: Decodable>(_ request: Request) async throws -> T {
   var request = request
   let bytes = try await request.readBody(limit: 64 * 1024)
-  do { _ = try StrictJSON.names(ofObject: bytes) } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
+  do { _ = try JSONText(object: bytes) } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
   do { return try JSONDecoder().decode(T.self, from: Data(bytes)) } catch { throw RequestFault.malformed(describe(error)) }
 }

@@ -49,12 +49,12 @@ struct AgentRoutes: Sendable {
     router.post("/agent/v1/verdicts") { request, context in
       let (agent, certificate) = try identify(context)
       let verdicts: VerdictsRequest = try await decode(request, limit: AgentRoutes.bodyLimit)
-      let unusable = hub.receive(verdicts, agent: agent, certificate: certificate)
-      if unusable > 0 {
+      let answer = hub.receive(verdicts, agent: agent, certificate: certificate)
+      if answer.ignored > 0 {
         context.logger.warning(
-          "verdicts that were late, foreign or not good were ignored", metadata: ["agent": "\(agent.name)", "count": "\(unusable)"])
+          "verdicts that were late, foreign or not good were ignored", metadata: ["agent": "\(agent.name)", "count": "\(answer.ignored)"])
       }
-      return jsonResponse(["ignored": unusable])
+      return jsonResponse(answer)
     }
     router.post("/agent/v1/heartbeat") { request, context in
       let (agent, _) = try identify(context)
@@ -89,6 +89,10 @@ struct AgentRoutes: Sendable {
     case .mayRenewOnly: .forbidden("This agent's certificate has expired; it may only ask for a new one (/agent/v1/renew).")
     case .expired: .forbidden("This agent's certificate expired more than 30 days ago. Enrol it anew with a token from `gatehouse agents token`.")
     case .revoked(_, let since): .forbidden("This agent was revoked at \(since). Enrol it anew with a token from `gatehouse agents token`.")
+    case .quarantined(let agent, let since):
+      .forbidden(
+        "This agent is in quarantine since \(since): it said yes to a password that was known to be wrong. Look at its host; then "
+          + "`gatehouse agents release \(agent.name)` or revoke it.")
     case .unknown: .unauthenticated
     }
   }
@@ -97,7 +101,7 @@ struct AgentRoutes: Sendable {
     guard isJSON(request.headers[.contentType]) else { throw RequestFault.unsupportedMediaType }
     var request = request
     let bytes = try await request.readBody(limit: limit)
-    do { _ = try StrictJSON.names(ofObject: bytes) } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
+    do { _ = try JSONText(object: bytes) } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
     do { return try JSONDecoder().decode(T.self, from: Data(bytes)) } catch { throw RequestFault.malformed(describe(error)) }
   }
 }

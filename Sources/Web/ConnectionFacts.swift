@@ -12,6 +12,7 @@ final class ConnectionFacts: Sendable {
     var certificateDER: [UInt8]?
     var agentCertificate: AgentCertificate?
     var peerUserID: UInt32?
+    var requestBegan: ContinuousClock.Instant?
     var open = true
     var closeAction: (@Sendable () -> Void)?
   }
@@ -30,6 +31,10 @@ final class ConnectionFacts: Sendable {
   var agentCertificate: AgentCertificate? { state.withLock { $0.agentCertificate } }
   /// The user at the other end of a Unix socket.
   var peerUserID: UInt32? { state.withLock { $0.peerUserID } }
+
+  /// How long ago the head of the request that came last was read.
+  func waited(now: ContinuousClock.Instant) -> Duration { state.withLock { $0.requestBegan }?.duration(to: now) ?? .zero }
+  func requestBegan() { state.withLock { $0.requestBegan = .now } }
 
   func setAddress(_ address: String) { state.withLock { $0.address = address } }
   func setPeerUserID(_ id: UInt32) { state.withLock { $0.peerUserID = id } }

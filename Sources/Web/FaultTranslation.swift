@@ -77,6 +77,31 @@ extension RequestContext {
   fileprivate var requestID: String? { logger[metadataKey: "hb.request.id"]?.description }
 }
 
+/// What a sign-in gets while the gateway has more under way than it can answer in time. Waits are spread, so that many who were turned away
+/// together do not come back together.
+func overloadFault() -> RequestFault {
+  .unavailable("The gateway has more sign-ins than it can answer now. Try again.", retryAfterSeconds: Int.random(in: 1...5))
+}
+
+/// The same for requests that are turned away before there is a handler for them.
+func overloadAnswer() -> (HTTPResponse, ByteBuffer) {
+  let fault = overloadFault()
+  Counter(label: Telemetry.requestFaults.rawValue, dimensions: [("fault", "overloaded")]).increment()
+  var json = CanonicalJSON(capacity: 160)
+  json.object { json in
+    json.key("error")
+    json.object { json in
+      json.member("code", fault.code)
+      json.member("message", fault.message)
+    }
+  }
+  var fields = HTTPFields()
+  fields[.contentType] = "application/json"
+  fields[.contentLength] = "\(json.bytes.count)"
+  if case .unavailable(_, let seconds) = fault { fields[.retryAfter] = "\(seconds)" }
+  return (HTTPResponse(status: fault.status, headerFields: fields), ByteBuffer(bytes: json.bytes))
+}
+
 /// The body of every answer that is an error.
 struct FaultBody: Codable {
   struct Detail: Codable {
@@ -106,6 +131,8 @@ struct FaultTranslation<Context: RequestContext>: RouterMiddleware {
     case let fault as RequestFault: return fault
     case let refusal as AgentEnrolment.Refusal: return .forbidden(refusal.message)
     case is AgentHub.LaneSuperseded, is AgentHub.TooManyLanes: return .conflict("Open a new lane.")
+    case is AgentHub.IdentityInUse:
+      return .conflict("Another process works under this agent's identity. Stop one of the two; enrol a second agent under a name of its own.")
     case StoreError.conflict(let text): return .conflict(text)
     case StoreError.notFound(let text): return .notFound(text)
     case StoreError.unavailable(let text):
@@ -140,62 +167,62 @@ struct FaultTranslation<Context: RequestContext>: RouterMiddleware {
   }
 }
 
-/// What the caller of `POST /v1/sign-in` gets for a verdict.
-struct SignInBody: Codable {
-  struct User: Codable {
-    var immutableId: String
-    var userPrincipalName: String
-    var objectId: String
-    var attributes: [String: [String]]
-    var groups: [String]?
-    /// Milliseconds since 1970 UTC.
-    var passwordExpires: Int64?
-  }
-
-  var verdict: String
-  var reference: String
-  var method: String?
-  var realm: String?
-  /// Milliseconds since 1970 UTC.
-  var time: Int64
-  var user: User?
-  var code: String?
-  var aadsts: Int?
-  var message: String?
-}
-
 extension SignInAnswer {
   /// Status and body, and Retry-After where waiting helps.
   func response() -> Response {
-    var body = SignInBody(verdict: "", reference: reference.text, time: time.milliseconds)
     var fields = HTTPFields()
-    switch verdict {
-    case .accepted(let person):
-      body.verdict = "accepted"
-      body.method = method?.rawValue
-      body.realm = realm?.text
-      body.user = SignInBody.User(
-        immutableId: person.immutableID, userPrincipalName: person.userPrincipalName, objectId: person.object.id.description,
-        attributes: person.attributes, groups: person.groups, passwordExpires: person.passwordExpires?.milliseconds)
-      return jsonResponse(body, status: .ok, headers: fields)
-    case .refused(let refusal):
-      // Realm and method would tell names with a realm from names without one: a refusal carries neither.
-      let code = refusal.reason.outerCode
-      body.verdict = "refused"
-      body.code = code.rawValue
-      body.aadsts = code.aadsts
-      body.message = code.message
-      if let retryAfter { fields[.retryAfter] = "\(max(1, retryAfter.components.seconds))" }
-      return jsonResponse(body, status: .ok, headers: fields)
-    case .unknown(let cause):
-      body.verdict = "unknown"
-      body.code = "could_not_find_out"
-      body.aadsts = cause.aadsts
-      body.message = "Whether the password is right could not be found out. Try again."
-      // Spread, so that many who were turned away together do not come back together.
-      fields[.retryAfter] = "\(Int.random(in: 1...5))"
-      return jsonResponse(body, status: .serviceUnavailable, headers: fields)
+    var status = HTTPResponse.Status.ok
+    var json = CanonicalJSON()
+    json.object { json in
+      switch verdict {
+      case .accepted(let person):
+        json.member("method", method?.rawValue)
+        json.member("realm", realm?.text)
+        json.member("reference", reference.text)
+        json.member("time", time.milliseconds)
+        json.key("user")
+        json.object { json in
+          json.key("attributes")
+          json.object { json in
+            for (name, values) in person.attributes.sorted(by: { $0.key < $1.key }) {
+              json.key(name)
+              json.array(values) { $0.string($1) }
+            }
+          }
+          if let groups = person.groups {
+            json.key("groups")
+            json.array(groups) { $0.string($1) }
+          }
+          json.member("immutableId", person.immutableID)
+          json.member("objectId", person.object.id.description)
+          if let expires = person.passwordExpires { json.member("passwordExpires", expires.milliseconds) }
+          json.member("userPrincipalName", person.userPrincipalName)
+        }
+        json.member("verdict", "accepted")
+      case .refused(let refusal):
+        // Realm and method would tell names with a realm from names without one: a refusal carries neither.
+        let code = refusal.reason.outerCode
+        json.member("aadsts", Int64(code.aadsts))
+        json.member("code", code.rawValue)
+        json.member("message", code.message)
+        json.member("reference", reference.text)
+        json.member("time", time.milliseconds)
+        json.member("verdict", "refused")
+        if let retryAfter { fields[.retryAfter] = "\(max(1, retryAfter.components.seconds))" }
+      case .unknown(let cause):
+        status = .serviceUnavailable
+        json.member("aadsts", Int64(cause.aadsts))
+        json.member("code", "could_not_find_out")
+        json.member("message", "Whether the password is right could not be found out. Try again.")
+        json.member("reference", reference.text)
+        json.member("time", time.milliseconds)
+        json.member("verdict", "unknown")
+        // Spread, so that many who were turned away together do not come back together.
+        fields[.retryAfter] = "\(Int.random(in: 1...5))"
+      }
     }
+    fields[.contentType] = "application/json"
+    return Response(status: status, headers: fields, body: .init(byteBuffer: ByteBuffer(bytes: json.bytes)))
   }
 }
 

@@ -6,6 +6,7 @@ import SignIn
 /// The rooms, ports and settings that routes need; filled in by the house's assembly.
 package struct GatewayServices: Sendable {
   package var signIn: SignInService
+  package var admission: AdmissionGate
   package var desk: FrontEndDesk
   package var frontEnds: any FrontEndStore
   package var realms: RealmDirectory
@@ -17,6 +18,10 @@ package struct GatewayServices: Sendable {
   package var registry: AgentRegistry
   package var enrolment: AgentEnrolment
   package var authority: AgentAuthority
+  package var canaries: CanaryRegister
+  package var quarantine: AgentQuarantine
+  /// The lockout that an account of a realm is under, as its directory says.
+  package var lockoutThreshold: @Sendable (RealmName, UserName) async -> LockoutThreshold
   package var alarms: [any AlarmSource]
   /// The URLs of all gateway nodes for agents.
   package var nodes: [String]
@@ -31,13 +36,16 @@ package struct GatewayServices: Sendable {
   package var adminRoles: AdminRoles
 
   package init(
-    signIn: SignInService, desk: FrontEndDesk, frontEnds: any FrontEndStore, realms: RealmDirectory, realmStore: any RealmStore,
-    lockouts: any LockoutStore, lockoutPolicies: LockoutPolicies, audit: any AuditLog, hub: AgentHub, registry: AgentRegistry,
-    enrolment: AgentEnrolment, authority: AgentAuthority, alarms: [any AlarmSource], nodes: [String], nodeName: String, deadline: Duration,
+    signIn: SignInService, admission: AdmissionGate, desk: FrontEndDesk, frontEnds: any FrontEndStore, realms: RealmDirectory,
+    realmStore: any RealmStore, lockouts: any LockoutStore, lockoutPolicies: LockoutPolicies, audit: any AuditLog, hub: AgentHub,
+    registry: AgentRegistry, enrolment: AgentEnrolment, authority: AgentAuthority, canaries: CanaryRegister, quarantine: AgentQuarantine,
+    lockoutThreshold: @escaping @Sendable (RealmName, UserName) async -> LockoutThreshold, alarms: [any AlarmSource], nodes: [String],
+    nodeName: String, deadline: Duration,
     started: Instant, now: @escaping @Sendable () -> Instant, obstacles: @escaping @Sendable () async -> [String],
     metrics: @escaping @Sendable () -> String, adminRoles: AdminRoles
   ) {
     self.signIn = signIn
+    self.admission = admission
     self.desk = desk
     self.frontEnds = frontEnds
     self.realms = realms
@@ -49,6 +57,9 @@ package struct GatewayServices: Sendable {
     self.registry = registry
     self.enrolment = enrolment
     self.authority = authority
+    self.canaries = canaries
+    self.quarantine = quarantine
+    self.lockoutThreshold = lockoutThreshold
     self.alarms = alarms
     self.nodes = nodes
     self.nodeName = nodeName

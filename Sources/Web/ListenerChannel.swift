@@ -7,6 +7,7 @@ import NIOCore
 import NIOHTTPTypes
 import NIOPosix
 import NIOSSL
+import SignIn
 import Synchronization
 
 /// Everything that makes one listener differ from another.
@@ -20,6 +21,8 @@ struct ListenerSettings: Sendable {
   var trustedProxies: [AddressRange] = []
   var isUnixSocket = false
   var drain: DrainSignal
+  /// Set where sign-ins come in.
+  var admission: AdmissionGate?
   let gate: ConnectionGate
 
   init(limits: ListenerLimits, drain: DrainSignal) {
@@ -90,21 +93,27 @@ struct ListenerChannel: HTTPChannelHandler {
     var channel: any Channel { base.channel }
   }
 
-  let http: HTTP1Channel
+  let responder: Responder
   let settings: ListenerSettings
   let gate: ConnectionGate
 
-  var responder: Responder { http.responder }
-
   init(responder: @escaping Responder, settings: ListenerSettings) {
+    self.responder = responder
     self.settings = settings
     gate = settings.gate
-    let limits = settings.limits
-    let drain = settings.drain
-    http = HTTP1Channel(
+  }
+
+  /// What speaks HTTP on one connection.
+  private func http(_ facts: ConnectionFacts) -> HTTP1Channel {
+    let (limits, drain, admission) = (settings.limits, settings.drain, settings.admission)
+    @Sendable func handlers() -> [any RemovableChannelHandler] {
+      [RequestTimeLimit(limit: limits.readTimeout), AnswerMarks(drain: drain)]
+        + (admission.map { [OverloadHandler(gate: $0, facts: facts)] } ?? [])
+    }
+    return HTTP1Channel(
       responder: responder,
       configuration: .init(
-        additionalChannelHandlers: [RequestTimeLimit(limit: limits.readTimeout), AnswerMarks(drain: drain)],
+        additionalChannelHandlers: handlers(),
         idleTimeout: .milliseconds(limits.idleTimeout.wholeMilliseconds),
         httpDecoderConfiguration: .init(
           maxHeaderFieldSize: limits.headerBlock, maxHeaderListSize: limits.headerBlock, maxHeaderFieldCount: limits.headerFields)))
@@ -147,13 +156,13 @@ struct ListenerChannel: HTTPChannelHandler {
       }
       if settings.isUnixSocket { UnixPeer.learn(of: channel, into: facts) }
     }.flatMap {
-      http.setup(channel: channel, logger: logger)
+      http(facts).setup(channel: channel, logger: logger)
     }.map { Value(base: $0, facts: facts) }
   }
 
   func handle(value: Value, logger: Logger) async {
     await ConnectionFacts.$current.withValue(value.facts) {
-      await http.handle(value: value.base, logger: logger)
+      await http(value.facts).handle(value: value.base, logger: logger)
     }
   }
 }

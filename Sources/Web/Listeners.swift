@@ -67,6 +67,7 @@ package struct GatewayWeb: Sendable {
     settings.identity = configuration.identity
     settings.proxyProtocol = configuration.proxyProtocol
     settings.trustedProxies = configuration.trustedProxies
+    settings.admission = services.admission
     return Listener(
       name: "public", address: .hostname(configuration.host, port: configuration.port), router: publicRouter(proxies: configuration.trustedProxies),
       settings: settings, logger: logger)
@@ -87,6 +88,7 @@ package struct GatewayWeb: Sendable {
     limits.connectionsPerAddress = max(limits.connectionsPerAddress, 4096)
     var settings = ListenerSettings(limits: limits, drain: drain)
     settings.identity = identity
+    settings.admission = services.admission
     let services = services
     settings.acceptsClientCertificate = { der in
       // An agent's certificate must be on the register and signed by a root that is trusted now: either alone could be a slip of the store.
@@ -124,7 +126,8 @@ package struct GatewayWeb: Sendable {
   }
 
   private var signInRoutes: SignInRoutes {
-    SignInRoutes(service: services.signIn, desk: services.desk, limits: limits, deadline: services.deadline, now: services.now)
+    SignInRoutes(
+      service: services.signIn, desk: services.desk, gate: services.admission, limits: limits, deadline: services.deadline, now: services.now)
   }
 
   private func agentRoutes(proxies: [AddressRange]) -> AgentRoutes {

@@ -10,24 +10,28 @@ import SignIn
 struct SignInRoutes: Sendable {
   let service: SignInService
   let desk: FrontEndDesk
+  let gate: AdmissionGate
   let limits: ListenerLimits
   /// The longest deadline, and the one where the caller names none.
   let deadline: Duration
   let now: @Sendable () -> Instant
 
   func add(to router: Router<GatewayRequestContext>) {
-    router.post("/v1/sign-in") { request, context in try await signIn(request, context) }
+    router.post(RouterPath(OverloadHandler.path)) { request, context in try await signIn(request, context) }
   }
 
   private func signIn(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
     var request = request
     let arrived = ContinuousClock.now
+    guard gate.enter(waited: context.facts.waited(now: arrived)) else { throw overloadFault() }
+    defer { gate.leave() }
     let frontEnd = try authenticate(request, context)
     guard desk.mayAsk(frontEnd, now: arrived) else { throw RequestFault.rateExceeded(retryAfterSeconds: 1) }
     guard isJSON(request.headers[.contentType]) else { throw RequestFault.unsupportedMediaType }
     let question = try decode(try await request.readBody(limit: limits.body), arrived: arrived)
     let answer = await service.signIn(question, frontEnd: frontEnd)
-    context.logger.info(
+    // The audit tells every sign-in; a line of log for each would say it again and cost more than the answer.
+    context.logger.debug(
       "sign-in", metadata: ["reference": "\(answer.reference)", "frontEnd": "\(frontEnd.name)", "verdict": "\(answer.verdict.word)"])
     return answer.response()
   }
@@ -47,63 +51,63 @@ struct SignInRoutes: Sendable {
     return frontEnd
   }
 
-  /// What the body may hold.
-  private struct Body: Decodable {
-    var userName: String
-    var password: String
-    var clientAddress: String?
-    var application: String?
-    var correlationId: String?
-    var deadlineMilliseconds: Int?
-    var attributes: [String]?
-    var groups: Bool?
-  }
-
   private static let fields: Set<String> = [
     "userName", "password", "clientAddress", "application", "correlationId", "deadlineMilliseconds", "attributes", "groups",
   ]
 
   private func decode(_ bytes: [UInt8], arrived: ContinuousClock.Instant) throws -> SignInRequest {
-    do {
-      let names = try StrictJSON.names(ofObject: bytes)
-      if let unknown = names.first(where: { !SignInRoutes.fields.contains($0) }) {
-        throw RequestFault.malformed(
-          "The field \"\(unknown.prefix(64))\" is not known. Known: \(SignInRoutes.fields.sorted().joined(separator: ", ")).")
-      }
-    } catch let problem as StrictJSON.Problem {
-      throw RequestFault.malformed("The body is not the JSON that is expected: \(problem).")
+    let body: JSONValue
+    do { body = try JSONText(object: bytes).root } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
+    if let unknown = body.members?.first(where: { !SignInRoutes.fields.contains($0.name) })?.name {
+      throw RequestFault.malformed(
+        "The field \"\(unknown.prefix(64))\" is not known. Known: \(SignInRoutes.fields.sorted().joined(separator: ", ")).")
     }
-    let body: Body
-    do { body = try JSONDecoder().decode(Body.self, from: Data(bytes)) } catch { throw RequestFault.malformed(describe(error)) }
+    func text(_ name: String) throws -> String? { try body[name].map { try expect($0.string, name, "a string") } }
+    func expect<Value>(_ value: Value?, _ name: String, _ kind: String) throws -> Value {
+      guard let value else { throw RequestFault.malformed("The field \"\(name)\" must be \(kind).") }
+      return value
+    }
+    func require(_ name: String) throws -> JSONValue {
+      guard let value = body.member(name) else { throw RequestFault.malformed("The field \"\(name)\" is missing.") }
+      return value
+    }
+    let userName = try expect(try require("userName").string, "userName", "a string")
+    let password = try expect(try require("password").secret, "password", "a string")
+    let (application, correlation) = (try text("application"), try text("correlationId"))
     // Counted as docs/openapi.yaml counts; the audit cuts what it keeps by bytes.
-    if let application = body.application, application.unicodeScalars.count > 256 {
+    if let application, application.unicodeScalars.count > 256 {
       throw RequestFault.malformed("\"application\" may have at most 256 characters.")
     }
-    if let correlation = body.correlationId, correlation.utf8.count > 128 || !correlation.utf8.allSatisfy({ (0x20...0x7e).contains($0) }) {
+    if let correlation, correlation.utf8.count > 128 || !correlation.utf8.allSatisfy({ (0x20...0x7e).contains($0) }) {
       throw RequestFault.malformed("\"correlationId\" may have at most 128 characters, all of printable ASCII.")
     }
     var address: IPAddress?
-    if let text = body.clientAddress {
-      address = IPAddress(text)
+    if let typed = try text("clientAddress") {
+      address = IPAddress(typed)
       guard address != nil else { throw RequestFault.malformed("\"clientAddress\" must be an IPv4 or IPv6 address without port or zone.") }
     }
-    let wanting = AttributeRequest(attributes: body.attributes ?? [], groups: body.groups ?? false)
+    let attributes = try body["attributes"].map { try expect($0.elements, "attributes", "an array of strings") } ?? []
+    let wanting = AttributeRequest(
+      attributes: try attributes.prefix(65).map { try expect($0.string, "attributes", "an array of strings") },
+      groups: try body["groups"].map { try expect($0.bool, "groups", "true or false") } ?? false)
     guard wanting.attributes.count <= 64 else { throw RequestFault.malformed("\"attributes\" may name at most 64 attributes.") }
     if let name = wanting.firstInvalidName { throw RequestFault.malformed("\"\(name.prefix(64))\" in \"attributes\" is no LDAP attribute name.") }
     var limit = deadline
-    if let milliseconds = body.deadlineMilliseconds {
+    if let value = body["deadlineMilliseconds"] {
+      let milliseconds = try expect(value.integer, "deadlineMilliseconds", "a whole number")
       guard (1...60_000).contains(milliseconds) else { throw RequestFault.malformed("\"deadlineMilliseconds\" must be between 1 and 60000.") }
       limit = min(limit, .milliseconds(milliseconds))
     }
     return SignInRequest(
-      userName: body.userName, password: Secret(body.password.utf8), address: address, application: body.application,
-      correlation: body.correlationId, wanting: wanting, deadline: Deadline(after: limit, now: arrived))
+      userName: userName, password: password, address: address, application: application, correlation: correlation,
+      wanting: wanting, deadline: Deadline(after: limit, now: arrived))
   }
 }
 
 /// Whether a content type says JSON (RFC 8259 §11), parameters aside.
 func isJSON(_ contentType: String?) -> Bool {
   guard let contentType else { return false }
+  if contentType.utf8.elementsEqual("application/json".utf8) { return true }
   let type = contentType.split(separator: ";", omittingEmptySubsequences: false).first.map(String.init) ?? ""
   return type.trimmingCharacters(in: .whitespaces).lowercased() == "application/json"
 }

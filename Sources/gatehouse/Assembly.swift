@@ -48,13 +48,23 @@ struct GatewayAssembly {
     try await desk.refresh()
 
     let hub = AgentHub(authority: authority, registry: registry)
+    let canaries = CanaryRegister(store: store, protector: protector)
+    try await canaries.refresh(realms: realms.realms.map(\.name))
+    let quarantine = AgentQuarantine(store: store, registry: registry, hub: hub, logger: logger)
+    let watch = CanaryWatch(
+      hub: hub, canaries: canaries, registry: registry, quarantine: quarantine, interval: configuration.agents.canaryInterval,
+      deadline: configuration.signInDeadline, now: now, logger: logger)
+    let opinions = SecondOpinions(
+      hub: hub, registry: registry, audit: store, percent: configuration.agents.secondOpinions, deadline: configuration.signInDeadline, now: now,
+      logger: logger)
     let metrics = MetricsExposition.start()
     let policies = LockoutPolicies(standard: lockout, directory: { hub.directoryLockout(of: $0, now: now())?.policy })
     let sprays = SprayGuard()
     let ledger = ThrottleLedger(audit: store)
+    let validator = PassThroughValidator(hub: hub, registry: registry, opinions: opinions)
     let signIn = SignInService(
-      realms: realms, validators: [.passThrough: PassThroughValidator(hub: hub, registry: registry)], lockouts: store, audit: store,
-      throttle: AddressThrottle(), sprays: sprays, ledger: ledger, policies: policies, now: now, logger: logger)
+      realms: realms, validators: [.passThrough: validator], lockouts: store, audit: store, throttle: AddressThrottle(), sprays: sprays,
+      ledger: ledger, policies: policies, now: now, logger: logger)
     let conflicts = LockoutConflicts(realms: realms, policies: policies, now: now)
 
     let publicURL = configuration.publicURL.description
@@ -70,12 +80,22 @@ struct GatewayAssembly {
     let agentsListener = AgentsListenerCertificate(authority: authority, names: names, identity: mutualIdentity, now: now)
     let reload = CertificateReload(configuration.publicListener, identity: publicIdentity, now: now, logger: logger)
 
+    let admission = AdmissionGate()
     let coverage = RealmCoverage(realms: realms, hub: hub, now: now)
     let drain = DrainSignal()
     let services = GatewayServices(
-      signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicies: policies,
-      audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, 
-      alarms: [hub, coverage, reserve, reload, sprays, conflicts], nodes: nodes,
+      signIn: signIn, admission: admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
+      lockoutPolicies: policies, audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, canaries: canaries,
+      quarantine: quarantine,
+      lockoutThreshold: { realm, user in
+        let answer = await validator.lookUp(user, realm: realm, deadline: Deadline(after: configuration.signInDeadline))
+        guard case .person = answer.meaning else {
+          return .unknown(answer.meaning == nil ? "no agent could look the account up" : "the directory has nobody of that name")
+        }
+        guard let policy = answer.lockout else { return .unknown("the agent does not tell the account's lockout policy") }
+        return policy.locks ? .after(policy.threshold) : .none
+      },
+      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts], nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
         do {
@@ -101,10 +121,13 @@ struct GatewayAssembly {
     let housekeeping = Housekeeping(
       chores: [
         .init("hub", every: .milliseconds(100)) { hub.tick() },
+        .init("admission", every: .milliseconds(100)) { late in admission.tick(waited: late) },
         .init("registers", every: .seconds(1)) {
           try await registry.refresh()
           try await realms.refresh()
           try await desk.refresh()
+          try await canaries.refresh(realms: realms.realms.map(\.name))
+          hub.dropBarred()
           coverage.look()
         },
         .init("certificate files", every: .seconds(5)) { await reload.look() },
@@ -123,7 +146,7 @@ struct GatewayAssembly {
     let ordered: [any Service] = [
       operations, housekeeping, reload, mutualListener,
       ShutdownStep(name: "polls", logger: logger) { hub.close() },
-      publicListener, admin,
+      publicListener, admin, watch, opinions,
       ShutdownStep(name: "drain", logger: logger) {
         drain.begin()
         try? await ledger.flush(now: now())

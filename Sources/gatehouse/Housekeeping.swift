@@ -9,9 +9,14 @@ struct Housekeeping: Service {
   struct Chore: Sendable {
     var name: String
     var interval: Duration
-    var work: @Sendable () async throws -> Void
+    /// Is told how late it begins: everything that runs in the process waits about as long for its turn.
+    var work: @Sendable (_ late: Duration) async throws -> Void
 
     init(_ name: String, every interval: Duration, _ work: @escaping @Sendable () async throws -> Void) {
+      self.init(name, every: interval) { _ in try await work() }
+    }
+
+    init(_ name: String, every interval: Duration, _ work: @escaping @Sendable (_ late: Duration) async throws -> Void) {
       self.name = name
       self.interval = interval
       self.work = work
@@ -29,8 +34,9 @@ struct Housekeeping: Service {
 
   private func keepDoing(_ chore: Chore) async {
     while !Task.isCancelled {
+      let due = ContinuousClock.now.advanced(by: chore.interval)
       do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: chore.interval) } } catch { return }
-      do { try await chore.work() } catch {
+      do { try await chore.work(max(.zero, due.duration(to: .now))) } catch {
         logger.warning("a chore failed; it is tried again", metadata: ["chore": "\(chore.name)", "error": "\(error)"])
       }
     }

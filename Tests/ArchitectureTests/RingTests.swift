@@ -43,6 +43,7 @@ struct RingTests {
       ("| A | room | x | B | – |\n| B | shim | x | – | – |", "A (room) may not know B (shim)"),
       ("| A | door | x | B | – |\n| B | door | x | – | – |", "A (door) may not know B (door)"),
       ("| A | door | x | B | – |\n| B | house | x | – | – |", "A (door) may not know B (house)"),
+      ("| A | driver | x | B | – |\n| B | core | x | – | – |", "A (driver) may not know B (core)"),
       ("| A | core | x | – | – |\n| A | core | x | – | – |", "a target has two rows"),
     ])
   func badTable(table: String, problem: String) {

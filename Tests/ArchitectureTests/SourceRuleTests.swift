@@ -31,7 +31,10 @@ struct SourceRuleTests {
   @Test("put a plate on the door of every target")
   func plates() throws {
     let package = try #require(try Repository.description())
-    for target in package.ownTargets where target.type != "system-target" && target.type != "system" {
+    // What lies under Tests has no door: it is nobody's to use.
+    let doors = package.ownTargets.filter { $0.type != "system-target" && $0.type != "system" && $0.path?.hasPrefix("Tests/") != true }
+    #expect(doors.count > 10)
+    for target in doors {
       let plate = "Sources/\(target.name)/\(target.name).docc/\(target.name).md"
       let text = (try? Repository.text(plate)) ?? ""
       #expect(text.hasPrefix("# "), "\(plate) is missing or has no title")

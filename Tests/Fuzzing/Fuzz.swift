@@ -10,13 +10,13 @@ import PassThrough
 
 /// The parsers, each with what must hold besides "it does not trap".
 enum FuzzTarget: String, CaseIterable {
-  case json, proxy, token, verdict, envelope, certificate, audit, name, address, diagnostic, planted
+  case json, proxy, token, verdict, question, envelope, certificate, audit, name, address, diagnostic, planted
 
   func run(_ bytes: [UInt8]) {
     switch self {
     case .json:
       // What the scanner lets through, the decoder must take too: else the two disagree about what was said.
-      if (try? StrictJSON.names(ofObject: bytes)) != nil {
+      if (try? JSONText(object: bytes)) != nil {
         check((try? JSONSerialization.jsonObject(with: Data(bytes))) != nil, "accepted, but no JSON for the decoder")
       }
     case .proxy:
@@ -25,6 +25,14 @@ enum FuzzTarget: String, CaseIterable {
       guard let text = StrictText.utf8(bytes), let token = try? EnrolmentToken(text) else { return }
       check((try? EnrolmentToken(token.text))?.text == token.text, "a token that does not read as it was written")
     case .verdict: _ = try? JSONDecoder().decode(VerdictsRequest.self, from: Data(bytes))
+    case .question:
+      guard let frame = try? JSONDecoder().decode(QuestionFrame.self, from: Data(bytes)), let allowance = frame.allowance else { return }
+      _ = frame.digest
+      // The numbers of an allowance come from elsewhere: whatever they are, weighing them must not trap.
+      for threshold in [0, 1, 3, 65_535] {
+        let policy = DirectoryLockoutPolicy(threshold: threshold, window: .seconds(1800), lock: nil)
+        _ = policy.decide(count: allowance.counted, allowance: allowance)
+      }
     case .envelope: _ = try? JSONDecoder().decode(SealedEnvelope.self, from: Data(bytes))
     case .certificate: _ = AgentCertificate(der: bytes)
     case .audit:

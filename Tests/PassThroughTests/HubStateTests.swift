@@ -27,6 +27,10 @@ struct HubStateTests {
     actions.compactMap { if case .deliver(let poll, let questions) = $0 { (poll, questions.map(\.id)) } else { nil } }
   }
 
+  func released(_ actions: [HubState.Action]) -> [Int] {
+    actions.compactMap { if case .release(let poll) = $0 { poll } else { nil } }
+  }
+
   func finished(_ actions: [HubState.Action]) -> [Verdict] {
     actions.compactMap { if case .finish(_, let judgement, _) = $0 { judgement.verdict } else { nil } }
   }
@@ -83,7 +87,7 @@ struct HubStateTests {
     #expect(finished(hub.drop(agent: next, now: 200)) == [.unknown(.agentLost)])
   }
 
-  @Test("An agent without heartbeat is out within five seconds, one whose connections are gone within one")
+  @Test("An agent is out after three missed beats, and within one second once its connections are gone")
   func outOfRotation() throws {
     var hub = HubState()
     try connect(first, to: &hub, poll: 1)
@@ -93,10 +97,10 @@ struct HubStateTests {
     #expect(!hub.hasAgent(for: try realm()))
 
     try connect(second, to: &hub, poll: 2, at: 6000)
-    hub.pollGone(2, agent: second, now: 6100)
-    _ = hub.tick(now: 6100 + HubState.pollGap)
+    #expect(released(hub.connectionGone(2, agent: second, now: 6100)) == [2])
+    _ = hub.tick(now: 6100 + HubState.connectionGap)
     #expect(hub.hasAgent(for: try realm()))
-    _ = hub.tick(now: 6101 + HubState.pollGap)
+    _ = hub.tick(now: 6101 + HubState.connectionGap)
     #expect(!hub.hasAgent(for: try realm()))
   }
 
@@ -171,8 +175,12 @@ struct HubStateTests {
     for _ in 0..<5000 {
       now += HubTime(random(300))
       let agent = agents[random(4)]
-      switch random(6) {
-      case 0: take(hub.beat(agent: agent, realms: [realm], now: now, draining: random(10) == 0, alarms: [], software: "", clockSkewMilliseconds: 0))
+      switch random(9) {
+      case 0:
+        take(
+          hub.beat(
+            agent: agent, realms: [realm], now: now, draining: random(10) == 0, alarms: [], software: "", clockSkewMilliseconds: 0,
+            reportsStages: random(2) == 0))
       case 1:
         poll += 1
         take(hub.poll(poll, agent: agent, realms: [realm], now: now))
@@ -183,6 +191,17 @@ struct HubStateTests {
       case 3:
         if let id = open.first(where: { hub.expected($0, from: agent) != nil }) { take(hub.answered(id, by: agent, yes, now: now)) }
       case 4: take(hub.drop(agent: agent, now: now))
+      case 5:
+        if let id = open.first(where: { hub.expected($0, from: agent) != nil }) {
+          let stages: [StageReport.Stage] = [.accepted, .bindSent, .returned]
+          take(hub.stage(StageReport(question: id, stage: stages[random(3)]), agent: agent, now: now).actions)
+        }
+      case 6: take(hub.connectionGone(UInt(random(poll + 1)), agent: agent, now: now))
+      case 7:
+        let asked = try question()
+        open.insert(asked.id)
+        let addressee: HubState.Addressee = random(2) == 0 ? .only(agent) : .another(than: agent)
+        take(hub.ask(asked, to: addressee, deadline: now + HubTime(random(9000)), now: now, random: random(1 << 30)))
       default: take(hub.tick(now: now))
       }
     }

@@ -10,7 +10,9 @@ private typealias Guess = SprayState.Guess
   private let realm = contosoRealm
   private let now = Instant(milliseconds: 1_767_225_600_000)
 
-  private func address(_ index: Int) -> AddressMark? { AddressMark(bytes: [10, UInt8(index >> 16 & 255), UInt8(index >> 8 & 255), UInt8(index & 255)]) }
+  private func address(_ index: Int) -> AddressMark? {
+    AddressMark(bytes: [10, UInt8(index >> 16 & 255), UInt8(index >> 8 & 255), UInt8(index & 255)])
+  }
 
   private func guess(_ person: Int, _ password: Int, from source: Int?) -> Guess {
     Guess(realm: realm, person: UInt64(person), password: UInt64(password), address: source.flatMap(address))
@@ -111,7 +113,8 @@ private typealias Guess = SprayState.Guess
     var generator = SeededGenerator(seed: 5)
     var now = now
     for index in 0..<30_000 {
-      _ = state.failed(guess(index, Int.random(in: 0..<1_000_000_000, using: &generator), from: Int.random(in: 0..<16_000_000, using: &generator)), now: now)
+      let (password, source) = (Int.random(in: 0..<1_000_000_000, using: &generator), Int.random(in: 0..<16_000_000, using: &generator))
+      _ = state.failed(guess(index, password, from: source), now: now)
       if index % 1000 == 0 { now = now.adding(.seconds(1)) }
     }
     #expect(state.countedSources <= SprayState.most)

@@ -24,6 +24,7 @@ struct LiveGateway: Sendable {
     var ratePerSecond = 10_000
     /// Ask enrolled agents instead of the script.
     var asksAgents = false
+    var admission = AdmissionGate()
   }
 
   static let realmName = "contoso.com"
@@ -95,8 +96,11 @@ struct LiveGateway: Sendable {
     let exposition = MetricsExposition()
     web = GatewayWeb(
       services: GatewayServices(
-        signIn: signIn, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicies: LockoutPolicies(standard: LockoutPolicy()),
-        audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, alarms: [], nodes: [node], nodeName: "test",
+        signIn: signIn, admission: options.admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
+        lockoutPolicies: LockoutPolicies(standard: LockoutPolicy()), audit: store, hub: hub, registry: registry, enrolment: enrolment,
+        authority: authority, canaries: CanaryRegister(store: store, protector: OpenProtector()),
+        quarantine: AgentQuarantine(store: store, registry: registry, hub: hub, logger: logger), lockoutThreshold: { _, _ in .none }, alarms: [],
+        nodes: [node], nodeName: "test",
         deadline: options.deadline, started: time.now, now: time.reading, obstacles: { obstacles.value },
         metrics: {
           exposition.makeCounter(label: "seen_total", dimensions: []).increment(by: 1)

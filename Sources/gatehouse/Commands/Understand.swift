@@ -48,6 +48,7 @@ struct Status: AsyncParsableCommand {
         print("ALARM \(alarm.code.rawValue) (since \(shown(alarm.since))): \(harmless(alarm.message))")
         print("      \(harmless(alarm.remedy))")
       }
+      for notice in status.notices ?? [] { print("Notice: \(harmless(notice))") }
       if status.alarms.isEmpty { print("No alarms.") }
     }
     if !status.alarms.isEmpty || !status.obstacles.isEmpty { throw ExitCode(1) }

@@ -53,6 +53,7 @@ extension GatewayConfiguration {
     let deadline = signIn.value("deadline", .duration(.seconds(1) ... .seconds(30)), default: .seconds(8))
     signIn.finish()
     let lockout = readLockout(root.section("lockout"))
+    let agents = readAgents(root.section("agents"))
     let audit = root.section("audit")
     let diskReserve = audit.value("diskReserve", .bytes((1 << 20)...(1 << 40)), default: 64 << 20)
     audit.finish()
@@ -64,7 +65,7 @@ extension GatewayConfiguration {
     return GatewayConfiguration(
       node: node, publicURL: publicURL, dataDirectory: dataDirectory, storeFile: storeFile, masterKeyFile: masterKeyFile, adminSocket: adminSocket,
       publicListener: publicListener, mutualTLSListener: mutualTLS, operationsAddress: operationsAddress, limits: limits, signInDeadline: deadline,
-      lockout: lockout, auditDiskReserve: diskReserve, log: log, shutdownGrace: grace)
+      lockout: lockout, agents: agents, auditDiskReserve: diskReserve, log: log, shutdownGrace: grace)
   }
 
   private static func readPublicListener(_ section: ConfigurationSection, directory: String) -> PublicListenerConfiguration? {
@@ -117,6 +118,13 @@ extension GatewayConfiguration {
     }
     section.finish()
     return limits
+  }
+
+  private static func readAgents(_ section: ConfigurationSection) -> AgentsConfiguration {
+    defer { section.finish() }
+    return AgentsConfiguration(
+      canaryInterval: section.value("canaryInterval", .duration(.seconds(1) ... .seconds(30)), default: .seconds(30)),
+      secondOpinions: section.value("secondOpinions", .integer(0...100), default: 1))
   }
 
   private static func readLockout(_ section: ConfigurationSection) -> LockoutPolicy {

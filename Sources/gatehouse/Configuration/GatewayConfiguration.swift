@@ -22,6 +22,7 @@ struct GatewayConfiguration: Sendable, Equatable {
   /// How long a sign-in may take in all before the answer is "could not find out".
   var signInDeadline: Duration
   var lockout: LockoutPolicy
+  var agents: AgentsConfiguration
   /// Free bytes on the audit's disk below which an alarm stands and sign-ins are no longer answered.
   var auditDiskReserve: Int
   var log: LogConfiguration
@@ -61,6 +62,14 @@ struct LimitsConfiguration: Sendable, Equatable {
   var idleTimeout: Duration
   var connections: Int
   var connectionsPerAddress: Int
+}
+
+/// How the gateway watches its agents.
+struct AgentsConfiguration: Sendable, Equatable {
+  /// The mean time between two canaries of one kind for one agent.
+  var canaryInterval: Duration
+  /// How many of a hundred accepted sign-ins are asked again of a second agent.
+  var secondOpinions: Int
 }
 
 /// TLS versions that may be the least accepted one.

@@ -76,7 +76,8 @@ actor SambaDomain {
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     let (leashed, output) = try await LeashedProcess.start(
       #"tool=$1 dir=$2; shift 2; "$tool" up --dir "$dir" --until-stdin-closes "$@"; rm -rf "$dir""#,
-      arguments: [SambaDomain.tool, directory, "--joining", first.directory, "--name", "dc2", "--ip", ip], until: "PEOPLE_FILE=", within: .seconds(90))
+      arguments: [SambaDomain.tool, directory, "--joining", first.directory, "--name", "dc2", "--ip", ip], until: "PEOPLE_FILE=",
+      within: .seconds(90))
     secondProcess = leashed
     return Settings(values: SambaDomain.values(output), directory: directory)
   }

@@ -147,24 +147,6 @@ struct DirectoryFaultTests {
     #expect(try await validator.judge("OTHER\\alice", "Correct.Horse.1").verdict.refusal == .userNotFound)
   }
 
-  @Test("The door adds little to the bind itself")
-  func latency() async throws {
-    let domain = try await SambaDomain.standard.settings()
-    let validator = try LDAPPasswordValidator.make(.samba(domain))
-    for _ in 0..<20 { _ = try await validator.judge("alice", "Correct.Horse.1") }
-    var whole: [Double] = []
-    var bind: [Double] = []
-    for _ in 0..<200 {
-      let started = ContinuousClock.now
-      let judgement = try await validator.judge("alice", "Correct.Horse.1")
-      whole.append(started.duration(to: .now) / .milliseconds(1))
-      bind.append(judgement.trace.last { $0.step == .bind }?.milliseconds ?? 0)
-    }
-    let median = (whole.sorted()[100], bind.sorted()[100])
-    print("directory door: median \(median.0) ms, of which the bind itself \(median.1) ms")
-    #expect(median.0 - median.1 < 5, "issue: at most 5 ms over the bind itself")
-  }
-
   @Test("Several search bases of a domain, overlapping ones too, are looked through, and DOMAIN\\name means all of them")
   func severalSearchBases() async throws {
     let domain = try await SambaDomain.standard.settings()

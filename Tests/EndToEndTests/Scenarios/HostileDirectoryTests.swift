@@ -243,7 +243,7 @@ struct HostileDirectoryTests {
   func emptyPassword(bytes: [UInt8]) async throws {
     #expect(Password(Secret(bytes)) == nil)
     try await Server.with(.successForEverybody) { server in
-      let connection = LDAPConnection(name: "test", timers: MultiThreadedEventLoopGroup.singleton.any())
+      let connection = LDAPConnection(timers: MultiThreadedEventLoopGroup.singleton.any())
       let address = try #require(NetworkAddress.literal("127.0.0.1", port: server.port))
       let authority = try await TestCertificates.shared.value.authority
       let peer = LDAPConnection.Peer(host: Server.host, addresses: [address], protection: .tls(.ldaps), authorityFile: authority)

@@ -3,13 +3,15 @@
 /// Keys come in the order in which the caller writes them, there is no white space, numbers are written as Swift writes them (shortest text
 /// that reads back equal). Every scalar that ends a line, moves a terminal's cursor or turns the direction of text is escaped as `\uXXXX`, so
 /// that a name with `\r\n` or an ANSI sequence stays on its line. Escaping looks at scalars, never at Characters.
-struct CanonicalJSON {
-  private(set) var bytes: [UInt8] = []
+package struct CanonicalJSON {
+  package private(set) var bytes: [UInt8] = []
   /// Whether the next member or element needs a comma before it.
   private var wantsComma = false
 
+  package init(capacity: Int = 512) { bytes.reserveCapacity(capacity) }
+
   /// Writes `{`, the members and `}`.
-  mutating func object(_ members: (inout CanonicalJSON) -> Void) {
+  package mutating func object(_ members: (inout CanonicalJSON) -> Void) {
     bytes.append(UInt8(ascii: "{"))
     wantsComma = false
     members(&self)
@@ -18,7 +20,7 @@ struct CanonicalJSON {
   }
 
   /// Writes `[`, one element for each item and `]`.
-  mutating func array<Item>(_ items: [Item], _ element: (inout CanonicalJSON, Item) -> Void) {
+  package mutating func array<Item>(_ items: [Item], _ element: (inout CanonicalJSON, Item) -> Void) {
     bytes.append(UInt8(ascii: "["))
     wantsComma = false
     for item in items {
@@ -31,28 +33,41 @@ struct CanonicalJSON {
   }
 
   /// Writes the name of a member and the colon; the value follows.
-  mutating func key(_ name: String) {
+  package mutating func key(_ name: String) {
     if wantsComma { bytes.append(UInt8(ascii: ",")) }
     string(name)
     bytes.append(UInt8(ascii: ":"))
   }
 
   /// Writes a member that is a string; nothing where it is nil.
-  mutating func member(_ name: String, _ text: String?) {
+  package mutating func member(_ name: String, _ text: String?) {
     guard let text else { return }
     key(name)
     string(text)
   }
 
   /// Writes a member that is a whole number.
-  mutating func member(_ name: String, _ number: Int64) {
+  package mutating func member(_ name: String, _ number: Int64) {
     key(name)
+    integer(number)
+  }
+
+  /// Writes a member that is true or false; nothing where it is nil.
+  package mutating func member(_ name: String, _ flag: Bool?) {
+    guard let flag else { return }
+    key(name)
+    bytes.append(contentsOf: flag ? [0x74, 0x72, 0x75, 0x65] : [0x66, 0x61, 0x6c, 0x73, 0x65])
+    wantsComma = true
+  }
+
+  /// Writes a whole number as a value.
+  package mutating func integer(_ number: Int64) {
     bytes.append(contentsOf: "\(number)".utf8)
     wantsComma = true
   }
 
   /// Writes a member that is a number; nothing where it is nil or JSON has no text for it (NaN, infinity).
-  mutating func member(_ name: String, _ number: Double?) {
+  package mutating func member(_ name: String, _ number: Double?) {
     guard let number, number.isFinite else { return }
     key(name)
     bytes.append(contentsOf: "\(number)".utf8)
@@ -60,21 +75,23 @@ struct CanonicalJSON {
   }
 
   /// Writes bytes that are canonical JSON already, as the value of a member.
-  mutating func member(_ name: String, canonical value: [UInt8]) {
+  package mutating func member(_ name: String, canonical value: [UInt8]) {
     key(name)
     bytes.append(contentsOf: value)
     wantsComma = true
   }
 
   /// Writes a string with its quotes.
-  mutating func string(_ text: String) {
+  package mutating func string(_ text: String) {
     bytes.append(UInt8(ascii: "\""))
     // Nearly every text is plain ASCII: it is copied as it is.
-    if text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }) {
-      bytes.append(contentsOf: text.utf8)
-    } else {
-      for scalar in text.unicodeScalars { append(scalar) }
+    var text = text
+    let isCopied = text.withUTF8 { utf8 in
+      guard utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }) else { return false }
+      bytes.append(contentsOf: utf8)
+      return true
     }
+    if !isCopied { for scalar in text.unicodeScalars { append(scalar) } }
     bytes.append(UInt8(ascii: "\""))
     wantsComma = true
   }

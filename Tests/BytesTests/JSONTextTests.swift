@@ -1,12 +1,11 @@
+import Bytes
 import Foundation
 import GatehouseTesting
 import Testing
 
-@testable import Web
-
-@Suite("A JSON text is looked over before any decoder sees it")
-struct StrictJSONTests {
-  private func accepts(_ bytes: [UInt8]) -> Bool { (try? StrictJSON.names(ofObject: bytes)) != nil }
+@Suite("A JSON text is read whole and strictly before anything in it is believed")
+struct JSONTextTests {
+  private func accepts(_ bytes: [UInt8]) -> Bool { (try? JSONText(object: bytes)) != nil }
   private func accepts(_ text: String) -> Bool { accepts(Array(text.utf8)) }
 
   /// Objects in an array in an object …, `depth` containers in all.
@@ -94,21 +93,66 @@ struct StrictJSONTests {
     #expect(took < .seconds(5))
   }
 
-  @Test("The names of the outermost object are told in order, escapes resolved, those of inner ones not")
+  @Test("An object's members are told in order, escapes resolved, those of inner ones not")
   func names() throws {
-    #expect(try StrictJSON.names(ofObject: Array(#"{"b":{"x":1},"\u0061\n":[{"y":2}],"":3}"#.utf8)) == ["b", "a\n", ""])
+    let root = try JSONText(object: Array(#"{"b":{"x":1},"\u0061\n":[{"y":2}],"":3}"#.utf8)).root
+    #expect(root.members?.map(\.name) == ["b", "a\n", ""])
+    #expect(root["a\n"]?.elements?.first?["y"]?.integer == 2)
+    #expect(root["x"] == nil)
+  }
+
+  @Test("Values are read as what they are, and as nothing else")
+  func values() throws {
+    let text =
+      #"{"s":"\u0070\"\/\ud83d\ude00ä","n":-42,"e":5e3,"f":0.5,"big":123456789012345678901,"t":true,"#
+      + #""u":false,"z":null,"a":[1,"x",[]],"o":{}}"#
+    let root = try JSONText(object: Array(text.utf8)).root
+    #expect(root["s"]?.string == "p\"/😀ä")
+    #expect(root["s"]?.secret?.matches(Secret("p\"/😀ä".utf8)) == true)
+    #expect(root["n"]?.integer == -42)
+    #expect(root["e"]?.integer == 5000)
+    #expect(root["f"]?.integer == nil)
+    #expect(root["f"]?.double == 0.5)
+    #expect(root["big"]?.integer == nil)
+    #expect(root["t"]?.bool == true)
+    #expect(root["u"]?.bool == false)
+    #expect(root["z"] == nil)
+    #expect(root["a"]?.elements?.count == 3)
+    #expect(root["a"]?.elements?[1].string == "x")
+    #expect(root["o"]?.members?.isEmpty == true)
+    #expect(root["s"]?.integer == nil && root["n"]?.string == nil && root["t"]?.string == nil && root["a"]?.members == nil)
+  }
+
+  @Test("A seventeenth name that stands twice is refused like the second")
+  func manyDuplicates() {
+    let names = (0..<20).map { "\"n\($0)\":0" }
+    #expect(accepts("{" + names.joined(separator: ",") + "}"))
+    #expect(!accepts("{" + (names + ["\"n3\":1"]).joined(separator: ",") + "}"))
+    #expect(!accepts("{" + (names + ["\"\\u006e19\":1"]).joined(separator: ",") + "}"))
   }
 
   @Test("The problem says what and where, without the value")
   func problem() throws {
-    let problem = try #require(throws: StrictJSON.Problem.self) { try StrictJSON.names(ofObject: Array(#"{"password":"secret" x}"#.utf8)) }
+    let problem = try #require(throws: JSONText.Problem.self) { try JSONText(object: Array(#"{"password":"secret" x}"#.utf8)) }
     #expect("\(problem)" == "a comma or the end of the object must stand here at byte 21")
   }
 
-  @Test("Ten thousand damaged texts trap nowhere, and what is accepted, JSONDecoder accepts too")
+  @Test("Ten thousand damaged texts trap nowhere, and what is accepted, Foundation reads as the same")
   func mutations() {
-    /// Reads the whole text and nothing of it.
-    struct Anything: Decodable {}
+    func isSame(_ ours: JSONValue, _ theirs: Any) -> Bool {
+      if let members = ours.members {
+        guard let other = theirs as? [String: Any], other.count == members.count else { return false }
+        return members.allSatisfy { member in other[member.name].map { isSame(member.value, $0) } ?? false }
+      }
+      if let elements = ours.elements {
+        guard let other = theirs as? [Any], other.count == elements.count else { return false }
+        return zip(elements, other).allSatisfy { isSame($0, $1) }
+      }
+      if let string = ours.string { return (theirs as? String).map { $0.utf8.elementsEqual(string.utf8) } ?? false }
+      if let bool = ours.bool { return (theirs as? Bool) == bool }
+      if let number = ours.double { return (theirs as? Double) == number }
+      return ours.isNull && theirs is NSNull
+    }
     let seeds = [
       #"{"userName":"alice@contoso.com","password":"p\u00e4ss\ud83d\ude00word","attributes":["mail","cn"],"groups":true,"deadlineMilliseconds":5000}"#,
       #"{"a":[1,-2.5e+10,{"b":null,"c":[[],{}]}],"d":"\"\\\/\b","e":false}"#,
@@ -132,9 +176,11 @@ struct StrictJSONTests {
       }
       guard accepts(text) else { continue }
       accepted += 1
-      if (try? JSONDecoder().decode(Anything.self, from: Data(text))) == nil {
-        Issue.record("JSONDecoder refuses \(String(decoding: text, as: UTF8.self))")
+      guard let root = try? JSONText(object: text).root, let theirs = try? JSONSerialization.jsonObject(with: Data(text)) else {
+        Issue.record("Foundation refuses \(String(decoding: text, as: UTF8.self))")
+        continue
       }
+      if !isSame(root, theirs) { Issue.record("Foundation reads \(String(decoding: text, as: UTF8.self)) as something else") }
     }
     // Enough of them survive for the comparison to mean something.
     #expect(accepted > 100)

@@ -1,0 +1,76 @@
+import Bytes
+import Identity
+import Synchronization
+
+/// Signed verdicts and stages on their way back.
+final class VerdictOutbox: Sendable {
+  struct Item: Sendable {
+    var frame: VerdictFrame
+    var made: ContinuousClock.Instant
+  }
+
+  private struct State {
+    var items: [Item] = []
+    var stages: [StageReport] = []
+    var underWay = 0
+    var waiter: CheckedContinuation<Void, Never>?
+
+    var isEmpty: Bool { items.isEmpty && stages.isEmpty }
+  }
+
+  private let state = Mutex(State())
+
+  func put(_ frame: VerdictFrame) { add([Item(frame: frame, made: .now)], [], delivering: false) }
+
+  func put(_ stages: [StageReport]) {
+    if !stages.isEmpty { add([], stages, delivering: false) }
+  }
+
+  func putBack(_ items: [Item], _ stages: [StageReport]) { add(items, stages, delivering: true) }
+
+  func delivered() { state.withLock { $0.underWay = 0 } }
+
+  /// The next items, at most `limit`, and every stage; waits while there are none. Empty only where the task was cancelled. For one reader.
+  func next(limit: Int) async -> ([Item], [StageReport]) {
+    await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        let ready = state.withLock { state -> Bool in
+          if !state.isEmpty || Task.isCancelled { return true }
+          state.waiter = continuation
+          return false
+        }
+        if ready { continuation.resume() }
+      }
+    } onCancel: {
+      state.withLock { state in
+        defer { state.waiter = nil }
+        return state.waiter
+      }?.resume()
+    }
+    return state.withLock { state in
+      let batch = Array(state.items.prefix(limit))
+      state.items.removeFirst(batch.count)
+      defer { state.stages = [] }
+      state.underWay = batch.count + state.stages.count
+      return (batch, state.stages)
+    }
+  }
+
+  /// Waits until everything has left, at most `limit`.
+  func drained(within limit: Duration) async {
+    let end = ContinuousClock.now.advanced(by: limit)
+    while ContinuousClock.now < end, state.withLock({ !$0.isEmpty || $0.underWay > 0 }) {
+      try? await Task.sleep(for: .milliseconds(20))
+    }
+  }
+
+  private func add(_ items: [Item], _ stages: [StageReport], delivering: Bool) {
+    state.withLock { state in
+      state.items += items
+      state.stages += stages
+      if delivering { state.underWay = 0 }
+      defer { state.waiter = nil }
+      return state.waiter
+    }?.resume()
+  }
+}

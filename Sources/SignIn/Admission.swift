@@ -1,0 +1,108 @@
+import Identity
+import Synchronization
+
+// Admission under overload, as a pure state machine: how many sign-ins may be under way at once, decided by how long work waits.
+//
+//   every 100 ms: something waited too long ──► limit × 0.7, at most what was under way      (more work would only wait longer)
+//                 nothing waits, limit used  ──► limit × 1.1 + 8
+//   a sign-in:    under the limit and not stale ──► enters; leaves with its answer
+//                 else ──► 503 with Retry-After, before anything was done for it
+//
+// Without it a flood is answered late instead of not at all: every sign-in waits behind thousands, their callers give up, and the answers that
+// come are answers to nobody.
+
+/// When too much is under way.
+package struct AdmissionPolicy: Sendable, Equatable {
+  /// Work that waits longer than this for its turn (for a thread, for an agent) says that there is too much of it.
+  package var patience: Duration = .milliseconds(100)
+  /// A request that waited longer than this before anything was done for it is turned away: its caller has, or soon will have, given up.
+  package var stale: Duration = .milliseconds(500)
+  /// The fewest and the most sign-ins at once. The most bounds memory (about 20 KB each).
+  package var fewest = 32
+  package var most = 4096
+  /// Where the limit begins.
+  package var first = 512
+
+  package init() {}
+}
+
+/// The state of the gate.
+package struct AdmissionState: Sendable {
+  private let policy: AdmissionPolicy
+  package private(set) var limit: Int
+  package private(set) var underWay = 0
+  /// The most that were under way since the last tick.
+  private var busiest = 0
+  /// The longest that anything waited since the last tick.
+  private var longestWait: Duration = .zero
+  package private(set) var turnedAway: Int64 = 0
+
+  package init(policy: AdmissionPolicy) {
+    self.policy = policy
+    limit = policy.first
+  }
+
+  /// Whether one more would be turned away.
+  package var isFull: Bool { underWay >= limit }
+
+  /// May a sign-in begin that has waited for so long? Pair with `leave`.
+  package mutating func enter(waited: Duration) -> Bool {
+    longestWait = max(longestWait, waited)
+    guard !isFull, waited <= policy.stale else {
+      turnedAway += 1
+      return false
+    }
+    underWay += 1
+    busiest = max(busiest, underWay)
+    return true
+  }
+
+  package mutating func leave() { underWay -= 1 }
+
+  /// One that was turned away before it came to the gate.
+  package mutating func turnAway() { turnedAway += 1 }
+
+  /// To be called ten times a second with the longest wait that was found elsewhere.
+  package mutating func tick(waited: Duration) {
+    let wait = max(longestWait, waited)
+    if wait > policy.patience {
+      limit = max(policy.fewest, min(limit, busiest) * 7 / 10)
+    } else if busiest >= limit * 8 / 10 {
+      limit = min(policy.most, limit + limit / 10 + 8)
+    }
+    longestWait = .zero
+    busiest = underWay
+  }
+}
+
+/// The gate through which sign-ins come into the gateway, shared by its listeners.
+package final class AdmissionGate: Sendable {
+  private let state: Mutex<AdmissionState>
+  /// Read with every request's head; the exact answer is `enter`'s.
+  private let full = Atomic(false)
+
+  package init(policy: AdmissionPolicy = AdmissionPolicy()) {
+    let first = AdmissionState(policy: policy)
+    state = Mutex(first)
+    full.store(first.isFull, ordering: .relaxed)
+  }
+
+  /// Whether a request that begins now would be turned away.
+  package var isFull: Bool { full.load(ordering: .relaxed) }
+
+  package func enter(waited: Duration) -> Bool { change { $0.enter(waited: waited) } }
+  package func leave() { change { $0.leave() } }
+  package func turnAway() { change { $0.turnAway() } }
+  package func tick(waited: Duration) { change { $0.tick(waited: waited) } }
+
+  /// For status and metrics.
+  package var standing: (limit: Int, underWay: Int, turnedAway: Int64) { state.withLock { ($0.limit, $0.underWay, $0.turnedAway) } }
+
+  private func change<Value: Sendable>(_ body: (inout AdmissionState) -> Value) -> Value {
+    state.withLock { state in
+      let value = body(&state)
+      full.store(state.isFull, ordering: .relaxed)
+      return value
+    }
+  }
+}
