@@ -66,11 +66,15 @@ final class DirectoryPartition: Sendable {
     self.timers = timers
   }
 
-  /// Searches on the best server, or on the next ones where that one does not answer.
-  func search(_ query: LDAPSearch, deadline: Deadline, trace: TraceRecorder) async throws(LDAPFault) -> LDAPSearch.Outcome {
+  /// Searches on the best server, or on the next ones where that one does not answer; or on `only`.
+  func search(
+    _ query: LDAPSearch, only: DirectoryServer? = nil, deadline: Deadline, trace: TraceRecorder
+  ) async throws(LDAPFault) -> LDAPSearch.Outcome {
     renewAfterRefusal()
     var last: LDAPFault?
-    let (servers, usual) = try await locator.servers(for: .search, deadline: deadline)
+    var servers: [DirectoryServer]
+    var usual: Duration?
+    if let only { servers = [only] } else { (servers, usual) = try await locator.servers(for: .search, deadline: deadline) }
     for (index, server) in servers.enumerated() {
       guard !deadline.hasPassed else { throw last ?? .noTime }
       let isLast = index == servers.count - 1
@@ -121,15 +125,24 @@ final class DirectoryPartition: Sendable {
     throw last ?? .noServer(locator.title)
   }
 
+  /// What accompanies a bind.
+  struct BindCompanion: Sendable {
+    /// The server to begin with, where it is one of those to be asked: it found the person, so that it lives, and it has a new person even before
+    /// the others do.
+    var preferred: DirectoryServer? = nil
+    /// Called for each server before a connection to it is taken; throws `.withheld` where the password must not go there.
+    var weigh: (@Sendable (DirectoryServer) async throws(LDAPFault) -> Void)? = nil
+    /// Called right before the password is sent.
+    var sending: (@Sendable () -> Void)? = nil
+  }
+
   /// Binds as a person on the best server that can be reached, and proves the session where that succeeds.
-  ///
-  /// - Parameter preferred: the server that found the person: it lives, and it has a new person even before the others do.
   func bind(
-    _ name: String, password: Password, proving entry: LDAPEntry?, preferring preferred: DirectoryServer? = nil, deadline: Deadline,
+    _ name: String, password: Password, proving entry: LDAPEntry?, with companion: BindCompanion = BindCompanion(), deadline: Deadline,
     permission: BindPermission, trace: TraceRecorder
   ) async throws(LDAPFault) -> (result: LDAPResult, tokens: [[UInt8]]) {
     var last: LDAPFault?
-    let (servers, _) = try await locator.servers(for: .bind, preferring: preferred, deadline: deadline)
+    let (servers, _) = try await locator.servers(for: .bind, preferring: companion.preferred, deadline: deadline)
     for (index, server) in servers.enumerated() {
       guard !deadline.hasPassed else { throw last ?? .noTime }
       let isLast = index == servers.count - 1
@@ -137,6 +150,7 @@ final class DirectoryPartition: Sendable {
       let wasSent = Flag()
       let started = ContinuousClock.now
       do throws(LDAPFault) {
+        try await companion.weigh?(server)
         // A share of the time for getting a connection, all of it for the bind: there is no second one.
         let share = share(of: deadline, isLast: isLast)
         let answer = try await compartment(of: server).binds.lend(
@@ -147,6 +161,7 @@ final class DirectoryPartition: Sendable {
           // At the last moment, and telling that it is: from here on asking another agent may cost a second bad-password count.
           guard await permission.isGiven() else { throw .withdrawn }
           wasSent.isSet = true
+          companion.sending?()
           let started = ContinuousClock.now
           let result = try await connection.bind(name, password: password.secret, timeout: self.operationTimeout(deadline))
           trace.add(.bind, "\(server): \(result.summary)", since: started)

@@ -231,7 +231,7 @@ struct LDAPSearch: Sendable {
     var entries: [LDAPEntry]
     var isComplete: Bool
     /// Who answered.
-    var server: DirectoryServer?
+    var server: DirectoryServer? = nil
   }
 
   var base: String

@@ -22,6 +22,8 @@ enum LDAPFault: Error, Equatable {
   case serviceCredential(String)
   /// No server is left to ask.
   case noServer(String)
+  /// The password must not be put before the directory; who weighed it knows the verdict.
+  case withheld
   /// All connections are in use and too many questions wait already.
   case overloaded
   /// The server went out of use while the question waited for a connection to it.
@@ -38,6 +40,7 @@ enum LDAPFault: Error, Equatable {
     case .result(let result): result.unknownCause
     case .serviceCredential: .serviceCredentialRefused
     case .noServer: .noDirectoryServer
+    case .withheld: .internalError
     case .overloaded: .overloaded
     case .turnedAway: .directoryUnreachable
     }
@@ -56,6 +59,7 @@ enum LDAPFault: Error, Equatable {
     case .result(let result): result.summary
     case .serviceCredential(let text): "service credential: \(text)"
     case .noServer(let text): "no directory server: \(text)"
+    case .withheld: "withheld"
     case .overloaded: "all connections are busy"
     case .turnedAway: "went out of use"
     }
@@ -66,7 +70,7 @@ enum LDAPFault: Error, Equatable {
     switch self {
     case .unreachable, .timedOut, .tls, .protocolViolation, .unproven: true
     case .result(let result): result.concernsServer
-    case .noTime, .withdrawn, .serviceCredential, .noServer, .overloaded, .turnedAway: false
+    case .noTime, .withdrawn, .serviceCredential, .noServer, .withheld, .overloaded, .turnedAway: false
     }
   }
 

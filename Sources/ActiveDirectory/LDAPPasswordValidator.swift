@@ -12,12 +12,14 @@ import NIOPosix
 ///                                    one ──bind as that entry──► refused (sub-code) | success ──proof──► accepted
 /// ```
 /// Whoever is found or not, a question costs one search and one bind, so that an outsider learns nothing from the time.
-package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSource {
+package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSource, LockoutPolicySource {
   private struct Found: Sendable {
     var entry: LDAPEntry
     var partition: DirectoryPartition
     var domain: DirectoryDomain
-    /// Who found it.
+    /// Nil in directories that are not Active Directory.
+    var lockout: DomainLockout?
+    /// Who told the entry; nil: a global catalog.
     var server: DirectoryServer?
   }
 
@@ -37,6 +39,8 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   let now: @Sendable () -> Instant
   /// All of them, each once.
   let partitions: [DirectoryPartition]
+  /// One for each of `domains`; none in directories that are not Active Directory.
+  private let lockouts: [DomainLockout]
 
   /// - Parameters:
   ///   - settings: one realm's directory.
@@ -65,6 +69,16 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
       made.append((domain, known ?? partition(domain.servers, isGlobalCatalog: false)))
     }
     domains = made
+    if settings.kind == .activeDirectory {
+      var watched: [DomainLockout] = []
+      for (index, (domain, partition)) in made.enumerated() {
+        let earlier = made[..<index].firstIndex { $0.partition === partition && $0.domain.dnsName == domain.dnsName }
+        watched.append(earlier.map { watched[$0] } ?? DomainLockout(domain: domain, partition: partition, alarms: alarms, now: now))
+      }
+      lockouts = watched
+    } else {
+      lockouts = []
+    }
     let catalog = settings.globalCatalog.map { partition($0, isGlobalCatalog: true) }
     globalCatalog = catalog
     var distinct: [DirectoryPartition] = catalog.map { [$0] } ?? []
@@ -105,31 +119,78 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     }
     guard UserName(credential.userName.text) != nil else { return Judgement(.refused(Refusal(.malformedUserName))) }
     let trace = TraceRecorder()
+    let attempt = WeighedTry(credential.allowance)
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
       let verdict = try await threads.lend(deadline: deadline) { () async throws(LDAPFault) in
-        try await judge(credential, request, deadline, permission, trace)
+        try await judge(credential, request, attempt, deadline, permission, trace)
       }
-      return Judgement(verdict, trace: trace.notes)
+      return Judgement(verdict, trace: trace.notes, facts: attempt.facts)
+    } catch {
+      if error == .withheld, let verdict = attempt.verdict { return Judgement(verdict, trace: trace.notes, facts: attempt.facts) }
+      if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }
+      return Judgement(.unknown(error.cause), trace: trace.notes, facts: attempt.facts)
+    }
+  }
+
+  package func lookUp(_ userName: UserName, realm: RealmName, deadline: Deadline) async -> LookUpAnswer {
+    let trace = TraceRecorder()
+    let name = LoginName(userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
+    do throws(LDAPFault) {
+      guard !deadline.hasPassed else { throw .noTime }
+      try await logOn.check()
+      let finding = try await threads.lend(deadline: deadline) { () async throws(LDAPFault) in
+        try await find(name, wanted: [], deadline: deadline, trace: trace)
+      }
+      guard case .person(let found) = finding else { return LookUpAnswer(.nobody, trace: trace.notes) }
+      let lockout = try await found.lockout?.policy(of: found.entry, deadline: deadline, trace: trace)
+      return LookUpAnswer(.person(try identifier(of: found)), lockout: lockout, trace: trace.notes)
     } catch {
       if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }
-      return Judgement(.unknown(error.cause), trace: trace.notes)
+      return LookUpAnswer(unknown: error.cause, trace: trace.notes)
     }
+  }
+
+  // MARK: The directory's own lockout
+
+  package func refreshLockoutPolicy(deadline: Deadline) async {
+    guard !lockouts.isEmpty, (try? await logOn.check()) != nil else { return }
+    for lockout in lockouts { await lockout.refresh(deadline: deadline) }
+  }
+
+  package func lockoutPolicy() -> DirectoryLockoutPolicy? {
+    lockouts.compactMap(\.policy).reduce(nil) { known, next in known?.stricter(next) ?? next }
   }
 
   // MARK: The steps
 
   private func judge(
-    _ credential: Credential, _ request: AttributeRequest, _ deadline: Deadline, _ permission: BindPermission, _ trace: TraceRecorder
+    _ credential: Credential, _ request: AttributeRequest, _ attempt: WeighedTry, _ deadline: Deadline, _ permission: BindPermission,
+    _ trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     let wanted = PersonAttributes.permitted(request)
     let name = LoginName(credential.userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
     switch try await find(name, wanted: wanted, deadline: deadline, trace: trace) {
     case .person(let found):
-      return try await bind(as: found, credential, request, wanted: wanted, deadline: deadline, permission: permission, trace: trace)
+      // Another person's tries were reserved than would be asked now: nothing is put before the directory.
+      if let allowance = attempt.allowance, try identifier(of: found) != allowance.expected { return .unknown(.nameMoved) }
+      do throws(LDAPFault) {
+        return try await bind(
+          as: found, credential, request, wanted: wanted, attempt, deadline: deadline, permission: permission, trace: trace)
+      } catch {
+        guard error == .withheld, case .refused(let refusal)? = attempt.verdict, refusal.reason == .keptFromDirectory else { throw error }
+        // At the cost of a wrong password: the time must not tell strangers that the name exists.
+        return try await bindToNobody(
+          credential, refusal, preferring: found.server, attempt: nil, deadline: deadline, permission: permission, trace: trace)
+      }
     case .nobody(let refusal, let server):
-      return try await bindToNobody(credential, refusal, preferring: server, deadline: deadline, permission: permission, trace: trace)
+      if let allowance = attempt.allowance {
+        if allowance.expected != nil { return .unknown(.nameMoved) }
+        if allowance.refusedAt != nil { return .refused(Refusal(.repeatedWrongPassword)) }
+      }
+      return try await bindToNobody(
+        credential, refusal, preferring: server, attempt: attempt, deadline: deadline, permission: permission, trace: trace)
     }
   }
 
@@ -137,31 +198,33 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   private func find(
     _ name: LoginName, wanted: [String], deadline: Deadline, trace: TraceRecorder
   ) async throws(LDAPFault) -> Finding {
-    var candidates: [(entry: LDAPEntry, index: Int)] = []
+    var candidates: [(entry: LDAPEntry, index: Int, server: DirectoryServer?)] = []
     var isComplete = true
     var servers: [ObjectIdentifier: DirectoryServer] = [:]
-    func search(_ partition: DirectoryPartition, base: String) async throws(LDAPFault) -> [LDAPEntry] {
+    let lockout = settings.kind == .activeDirectory && globalCatalog == nil ? DomainLockout.attributes : []
+    func search(_ partition: DirectoryPartition, base: String) async throws(LDAPFault) -> LDAPSearch.Outcome {
       let query = LDAPSearch(
         base: base, scope: .subtree, filter: name.filter(people: settings.personFilter),
-        attributes: unique(PersonAttributes.needed(settings.kind, loginAttributes: settings.loginAttributes) + wanted), limit: 20)
+        attributes: unique(PersonAttributes.needed(settings.kind, loginAttributes: settings.loginAttributes) + lockout + wanted), limit: 20)
       let outcome = try await partition.search(query, deadline: deadline, trace: trace)
       isComplete = isComplete && outcome.isComplete
       servers[ObjectIdentifier(partition)] = outcome.server
-      return outcome.entries
+      return outcome
     }
     if let globalCatalog {
       // The person's own domain is the one with the longest name that the entry lies under; trees of a forest nest.
-      for entry in try await search(globalCatalog, base: "") {
+      for entry in try await search(globalCatalog, base: "").entries {
         let homes = settings.domains.indices.filter { DistinguishedName.isWithin(entry.distinguishedName, base: settings.domains[$0].searchBase) }
         guard let home = homes.max(by: { settings.domains[$0].searchBase.utf8.count < settings.domains[$1].searchBase.utf8.count }) else { continue }
-        candidates.append((entry, home))
+        candidates.append((entry, home, nil))
       }
     } else {
       for (index, (domain, partition)) in domains.enumerated() {
-        for entry in try await search(partition, base: domain.searchBase) {
+        let outcome = try await search(partition, base: domain.searchBase)
+        for entry in outcome.entries {
           // Search bases may overlap; the same entry twice is not two people.
           let isKnown = candidates.contains { $0.entry.distinguishedName.utf8.elementsEqual(entry.distinguishedName.utf8) }
-          if !isKnown { candidates.append((entry, index)) }
+          if !isKnown { candidates.append((entry, index, outcome.server)) }
         }
       }
     }
@@ -176,20 +239,37 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
         return .nobody(Refusal(.userNotFound), server: nobodysServer)
       }
       let home = domains[candidate.index]
-      return .person(Found(entry: entry, partition: home.partition, domain: home.domain, server: asked(home.partition)))
+      return .person(
+        Found(
+          entry: entry, partition: home.partition, domain: home.domain,
+          lockout: lockouts.indices.contains(candidate.index) ? lockouts[candidate.index] : nil, server: candidate.server))
     }
   }
 
-  private func bind(
-    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], deadline: Deadline, permission: BindPermission,
-    trace: TraceRecorder
-  ) async throws(LDAPFault) -> Verdict {
+  private func identifier(of found: Found) throws(LDAPFault) -> Identifier {
     guard let identifier = PersonAttributes.identifier(found.entry, kind: settings.kind) else {
       throw .protocolViolation("the service account cannot read the identifier of \(found.entry.distinguishedName)")
     }
+    return identifier
+  }
+
+  private func bind(
+    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], _ attempt: WeighedTry, deadline: Deadline,
+    permission: BindPermission, trace: TraceRecorder
+  ) async throws(LDAPFault) -> Verdict {
+    let identifier = try identifier(of: found)
     let object = DirectoryObject(realm: settings.realm, id: identifier)
+    var companion = DirectoryPartition.BindCompanion(preferred: found.server, sending: { attempt.sending() })
+    if let lockout = found.lockout, attempt.allowance != nil {
+      companion.weigh = { server async throws(LDAPFault) in
+        let (standing, policy) = try await lockout.weigh(
+          found.entry.distinguishedName, entry: found.server == nil ? nil : found.entry, searched: found.server, binding: server,
+          deadline: deadline, trace: trace)
+        try attempt.weigh(standing, policy: policy, object: object, at: server, trace: trace)
+      }
+    }
     let (result, tokens) = try await found.partition.bind(
-      found.entry.distinguishedName, password: credential.password, proving: found.entry, preferring: found.server, deadline: deadline,
+      found.entry.distinguishedName, password: credential.password, proving: found.entry, with: companion, deadline: deadline,
       permission: permission, trace: trace)
     switch BindMeaning(result, kind: settings.kind) {
     case .refused(let reason, let subCode): return .refused(Refusal(reason, object: object, subCode: subCode))
@@ -215,13 +295,17 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
 
   /// The second half of what a found person would cost, bound to a name that no directory can have.
   private func bindToNobody(
-    _ credential: Credential, _ refusal: Refusal, preferring server: DirectoryServer?, deadline: Deadline, permission: BindPermission,
-    trace: TraceRecorder
+    _ credential: Credential, _ refusal: Refusal, preferring server: DirectoryServer?, attempt: WeighedTry?, deadline: Deadline,
+    permission: BindPermission, trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     guard let home = domains.first else { throw .noServer("no domain is configured") }
     let name = "CN=gatehouse-\(Identifier().description),\(home.domain.searchBase)"
+    var companion = DirectoryPartition.BindCompanion(preferred: server)
+    if let lockout = lockouts.first, attempt?.allowance != nil {
+      companion.weigh = { server async throws(LDAPFault) in await lockout.weighNobody(binding: server, deadline: deadline, trace: trace) }
+    }
     let (result, _) = try await home.partition.bind(
-      name, password: credential.password, proving: nil, preferring: server, deadline: deadline, permission: permission, trace: trace)
+      name, password: credential.password, proving: nil, with: companion, deadline: deadline, permission: permission, trace: trace)
     // noSuchObject is how some directories say invalidCredentials of a name that they do not have.
     if result.code == 32 { return .refused(refusal) }
     switch BindMeaning(result, kind: settings.kind) {

@@ -13,6 +13,14 @@ package enum Digests {
     let symmetric = key.withBytes { SymmetricKey(data: $0) }
     return Array(HMAC<SHA256>.authenticationCode(for: Array(bytes), using: symmetric))
   }
+
+  /// The same over `bytes` and then `secret`, of which no copy is left behind.
+  package static func hmacSHA256(_ bytes: some Sequence<UInt8>, then secret: Secret, key: Secret) -> [UInt8] {
+    var code = key.withBytes { HMAC<SHA256>(key: SymmetricKey(data: $0)) }
+    code.update(data: Array(bytes))
+    secret.withBytes { code.update(data: $0) }
+    return Array(code.finalize())
+  }
 }
 
 /// Random bytes from the system's generator.

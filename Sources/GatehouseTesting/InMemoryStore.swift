@@ -47,6 +47,17 @@ package actor InMemoryStore {
 struct LockoutNameEntry {
   var object: DirectoryObject?
   var state = LockoutState()
+
+  init(object: DirectoryObject? = nil, state: LockoutState = LockoutState()) {
+    self.object = object
+    self.state = state
+  }
+
+  init(_ known: Lockout.NameState, realm: RealmName) {
+    self.init(object: known.object.map { DirectoryObject(realm: realm, id: $0) }, state: known.own)
+  }
+
+  var known: Lockout.NameState { Lockout.NameState(object: object?.id, own: state) }
 }
 
 extension InMemoryStore: AuditLog {
@@ -100,48 +111,53 @@ extension InMemoryStore: AuditLog {
 }
 
 extension InMemoryStore: LockoutStore {
-  package func admit(_ name: LockoutName, policy: LockoutPolicy, now: Instant) async throws -> LockoutAdmission {
+  package func admit(
+    _ name: LockoutName, from address: AddressMark?, knowledge: NameKnowledge, policy: LockoutPolicy, now: Instant
+  ) async throws -> LockoutAdmission {
     try check()
-    var entry = lockoutNames[name] ?? LockoutNameEntry()
-    if entry.state.blocked { return .blocked }
-    guard let object = entry.object else {
-      let answer = Lockout.admit(&entry.state, name: name, id: Identifier(), policy: policy, now: now)
-      if case .admitted = answer { lockoutNames[name] = entry }
-      return answer
-    }
-    var state = lockoutObjects[object] ?? LockoutState()
-    let answer = Lockout.admit(&state, name: name, id: Identifier(), policy: policy, now: now)
-    if case .admitted = answer { lockoutObjects[object] = state }
-    return answer
+    let entry = lockoutNames[name]
+    var object = entry?.object
+    if case .lookedUp(let meaning) = knowledge { object = meaning.object.map { DirectoryObject(realm: name.realm, id: $0) } }
+    let step = Lockout.admit(
+      name, known: entry?.known, person: object.flatMap { lockoutObjects[$0] }, from: address, knowledge: knowledge, policy: policy, now: now)
+    if let changed = step.name { lockoutNames[name] = LockoutNameEntry(changed, realm: name.realm) }
+    if let state = step.person, let object { lockoutObjects[object] = state }
+    return step.answer
   }
 
   package func settle(
-    _ reservation: LockoutReservation, outcome: LockoutOutcome, object: Identifier?, policy: LockoutPolicy, now: Instant, audit: [AuditEvent]
+    _ reservation: LockoutReservation, outcome: LockoutOutcome, object: Identifier?, shown: LockoutState.Charge?, policy: LockoutPolicy,
+    now: Instant, audit: [AuditEvent]
   ) async throws -> LockoutStanding {
     try check()
     let name = reservation.name
-    var entry = lockoutNames[name] ?? LockoutNameEntry()
-    let standing: LockoutStanding
-    if let target = object.map({ DirectoryObject(realm: name.realm, id: $0) }) ?? entry.object {
-      if let former = entry.object, former != target, var state = lockoutObjects[former] {
-        _ = Lockout.settle(&state, id: reservation.id, outcome: .undecided, policy: policy, now: now)
-        lockoutObjects[former] = state
-      }
-      var state = lockoutObjects[target] ?? LockoutState()
-      if entry.object != target {
-        Lockout.merge(entry.state, into: &state, policy: policy, now: now)
-        var kept = LockoutState()
-        kept.blocked = entry.state.blocked
-        entry = LockoutNameEntry(object: target, state: kept)
-      }
-      standing = Lockout.settle(&state, id: reservation.id, outcome: outcome, policy: policy, now: now)
-      lockoutObjects[target] = state
-    } else {
-      standing = Lockout.settle(&entry.state, id: reservation.id, outcome: outcome, policy: policy, now: now)
+    let step = Lockout.settle(
+      reservation, known: lockoutNames[name]?.known, outcome: outcome, object: object, shown: shown, policy: policy, now: now,
+      person: { lockoutObjects[DirectoryObject(realm: name.realm, id: $0)] })
+    if let changed = step.name { lockoutNames[name] = LockoutNameEntry(changed, realm: name.realm) }
+    for person in [step.former, step.person] {
+      if let person { lockoutObjects[DirectoryObject(realm: name.realm, id: person.object)] = person.state }
     }
-    lockoutNames[name] = entry
-    record(Lockout.events(audit, standing: standing, outcome: outcome))
-    return standing
+    record(Lockout.events(audit, standing: step.standing, outcome: outcome))
+    return step.standing
+  }
+
+  package func learn(_ name: LockoutName, object: Identifier, policy: LockoutPolicy, now: Instant) async throws {
+    try check()
+    let target = DirectoryObject(realm: name.realm, id: object)
+    let entry = lockoutNames[name] ?? LockoutNameEntry()
+    guard entry.object != target else { return }
+    var state = lockoutObjects[target] ?? LockoutState()
+    Lockout.merge(entry.state, into: &state, policy: policy, now: now)
+    var kept = LockoutState()
+    kept.blocked = entry.state.blocked
+    lockoutNames[name] = LockoutNameEntry(object: target, state: kept)
+    lockoutObjects[target] = state
+  }
+
+  package func isFamiliar(_ address: AddressMark, for name: LockoutName, now: Instant) async throws -> Bool {
+    try check()
+    return lockoutNames[name]?.object.flatMap { lockoutObjects[$0] }?.knows(address, now: now) ?? false
   }
 
   package func state(of name: LockoutName) async throws -> LockoutState? {
@@ -181,7 +197,9 @@ extension InMemoryStore: LockoutStore {
 
   package func locked(now: Instant, limit: Int) async throws -> [LockedPerson] {
     try check()
-    func isBarred(_ state: LockoutState) -> Bool { Lockout.standing(of: state, now: now) != .free }
+    func isBarred(_ state: LockoutState) -> Bool {
+      Lockout.standing(of: state, now: now) != .free || Lockout.standing(of: state, familiar: true, now: now) != .free
+    }
     let objects = lockoutObjects.filter { isBarred($0.value) }.map { object, state in
       let names = lockoutNames.filter { $0.value.object == object }.map(\.key.key)
       return LockedPerson(
@@ -201,7 +219,7 @@ extension InMemoryStore: LockoutStore {
     func isIdle(_ state: LockoutState) -> Bool {
       var state = state
       Lockout.refresh(&state, policy: policy, now: now)
-      return state.isBlank && state.lastFailure == nil
+      return state.isBlank && state.lastFailure == nil && !state.addresses.contains { now.since($0.seen) < LockoutState.addressLife }
     }
     let before = lockoutObjects.count + lockoutNames.count
     lockoutObjects = lockoutObjects.filter { !isIdle($0.value) }

@@ -127,7 +127,10 @@ package enum LockoutStoreContract {
       #expect(
         try await store.state(of: aliceByAddress)
           == {
-            var one = LockoutState(); one.failures = 1; one.lastFailure = Sample.time; return one
+            var one = LockoutState()
+            one.strangers.failures = 1
+            one.strangers.lastFailure = Sample.time
+            return one
           }())
     },
     .init("unlocking by any name of the object unlocks it under all") { (store: Store) async throws in

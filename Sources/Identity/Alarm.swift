@@ -40,6 +40,9 @@ package enum AlarmCode: String, Sendable, CaseIterable, Codable {
   case certificateReloadFailed = "certificate-reload-failed"
   case auditDiskLow = "audit-disk-low"
   case storeUnavailable = "store-unavailable"
+  case lockoutUnreadable = "lockout-unreadable"
+  case lockoutConflict = "lockout-conflict"
+  case passwordSpray = "password-spray"
 }
 
 /// Who can be asked for what is wrong now.

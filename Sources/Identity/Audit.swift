@@ -43,6 +43,10 @@ extension AuditEvent {
 /// Every kind of event. Raw values are stored: never rename one.
 package enum AuditKind: String, Sendable, CaseIterable, Codable {
   case signIn = "sign-in"
+  /// Many sign-ins that were refused alike without being judged, in one row: `details` has how many, from where and in which minute.
+  case signInsThrottled = "sign-in.throttled"
+  case sprayBegan = "spray.began"
+  case sprayEnded = "spray.ended"
   case userUnlocked = "user.unlocked"
   case userBlocked = "user.blocked"
   case userUnblocked = "user.unblocked"
@@ -53,6 +57,7 @@ package enum AuditKind: String, Sendable, CaseIterable, Codable {
   case realmAdded = "realm.added"
   case realmChanged = "realm.changed"
   case realmRemoved = "realm.removed"
+  case realmLockoutChanged = "realm.lockout-changed"
   case enrolmentTokenMade = "enrolment-token.made"
   case enrolmentRefused = "enrolment.refused"
   case agentEnrolled = "agent.enrolled"

@@ -7,11 +7,14 @@ package struct Credential: Sendable {
   package var password: Password
   /// The realm that was decided for the name.
   package var realm: RealmName
+  /// What may be asked of the directory without its locking anybody; nil: nothing is known of that.
+  package var allowance: TryAllowance?
 
-  package init(userName: UserName, password: Password, realm: RealmName) {
+  package init(userName: UserName, password: Password, realm: RealmName, allowance: TryAllowance? = nil) {
     self.userName = userName
     self.password = password
     self.realm = realm
+    self.allowance = allowance
   }
 }
 

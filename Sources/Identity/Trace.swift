@@ -29,11 +29,22 @@ package struct Judgement: Sendable, Equatable {
   package var uncertainTries: Int
   /// Who answered: the agent's id, where one was asked.
   package var answeredBy: Identifier?
+  /// What the agent saw of the person's lockout in the directory; nil where nothing was told.
+  package var facts: LockoutFacts?
+  /// Whom the name means, in answer to a look-up; then `verdict` judges nobody and is an `unknown`.
+  package var meaning: NameMeaning?
 
-  package init(_ verdict: Verdict, trace: [TraceNote] = [], uncertainTries: Int = 0) {
+  package init(_ verdict: Verdict, trace: [TraceNote] = [], uncertainTries: Int = 0, facts: LockoutFacts? = nil) {
     self.verdict = verdict
     self.trace = trace
     self.uncertainTries = uncertainTries
+    self.facts = facts
+  }
+
+  /// The answer to a look-up. Whoever takes it for a verdict by mistake gets neither a yes nor a no.
+  package init(_ meaning: NameMeaning, trace: [TraceNote], facts: LockoutFacts? = nil) {
+    self.init(.unknown(.unsupportedByAgent), trace: trace, facts: facts)
+    self.meaning = meaning
   }
 
   /// Whether the directory may have counted a try that no verdict tells of.
@@ -46,6 +57,15 @@ package struct Judgement: Sendable, Equatable {
 /// Must return by `deadline` (± scheduling) and must not start a bind after it.
 package protocol PasswordValidator: Sendable {
   func validate(_ credential: Credential, wanting: AttributeRequest, deadline: Deadline) async -> Judgement
+  /// Whom a typed name means, by the same search as `validate`, without a password.
+  func lookUp(_ userName: UserName, realm: RealmName, deadline: Deadline) async -> LookUpAnswer
+}
+
+extension PasswordValidator {
+  /// For validators that cannot tell: people are then counted under the typed name until a verdict tells whom it means.
+  package func lookUp(_ userName: UserName, realm: RealmName, deadline: Deadline) async -> LookUpAnswer {
+    LookUpAnswer(unknown: .unsupportedByAgent)
+  }
 }
 
 /// Asked at the last moment before a password is put before the directory, and told by that very question that it now is.

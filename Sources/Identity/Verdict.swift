@@ -59,6 +59,12 @@ package enum RefusalReason: String, Sendable, CaseIterable, Codable {
   case directoryLocked
   // Ours.
   case lockedOut, addressThrottled, blockedByAdministrator
+  /// One more wrong password could bring the directory's own lock near, so that it was not asked: at a strange address, and at a familiar one.
+  case keptFromDirectory, keptFromDirectoryFamiliar
+  /// The directory refused the same password for the same person within the last two minutes, and the person's password has not changed since.
+  case repeatedWrongPassword
+  /// The address, or the password, belongs to a spray.
+  case sprayThrottled
   case malformedUserName, malformedPassword
   case realmUnknown, realmNotAllowed
 
@@ -74,7 +80,8 @@ package enum RefusalReason: String, Sendable, CaseIterable, Codable {
   /// Whether it counts as a guess against the user.
   package var countsAsGuess: Bool {
     switch self {
-    case .wrongPassword, .userNotFound, .ambiguousName, .directoryLocked: true
+    // Kept from the directory counts at a strange address as any wrong password would: else names that never lock here would be names that exist.
+    case .wrongPassword, .userNotFound, .ambiguousName, .directoryLocked, .keptFromDirectory: true
     default: false
     }
   }
@@ -110,7 +117,9 @@ extension RefusalReason {
   package var outerCode: OuterCode {
     switch self {
     // AD says 775 only of names that exist, so its lock looks like a wrong password; our own lock applies to unknown names alike.
-    case .wrongPassword, .userNotFound, .ambiguousName, .directoryLocked, .malformedUserName, .malformedPassword, .realmUnknown, .realmNotAllowed:
+    // A try kept from the directory tells strangers nothing for the same reason; somebody at an address of their own is told to wait.
+    case .wrongPassword, .userNotFound, .ambiguousName, .directoryLocked, .malformedUserName, .malformedPassword, .realmUnknown, .realmNotAllowed,
+      .keptFromDirectory, .repeatedWrongPassword:
       .invalidCredentials
     case .accountDisabled: .accountDisabled
     case .accountExpired: .accountExpired
@@ -119,7 +128,7 @@ extension RefusalReason {
     case .signInHours: .notAllowedNow
     case .workstation, .signInType: .notAllowedHere
     case .accountRestriction: .accountRestricted
-    case .lockedOut, .addressThrottled, .blockedByAdministrator: .temporarilyLocked
+    case .lockedOut, .addressThrottled, .blockedByAdministrator, .keptFromDirectoryFamiliar, .sprayThrottled: .temporarilyLocked
     }
   }
 }
@@ -132,6 +141,10 @@ package enum UnknownCause: String, Sendable, CaseIterable, Codable, Error {
   case deadlineExceeded, noDirectoryServer, directoryUnreachable, directoryBusy, directoryError
   case directoryTLS, directoryChannelBinding, directoryUnproven
   case serviceCredentialRefused, tooManyGroups, sealingBroken
+  /// The name means somebody else than it did when the try was admitted; nothing was put before the directory. The gateway looks it up anew.
+  case nameMoved
+  /// Other tries of the same person are under way, and one more at the same time could lock them. The gateway waits and asks again.
+  case triesUnderWay
   // At home.
   case storeUnavailable, internalError
 }

@@ -18,6 +18,7 @@ package protocol PollConnection: AnyObject, Sendable {
 package final class AgentHub: Sendable {
   private let shell = Mutex(Shell())
   private let started = ContinuousClock.now
+  private let policies = Mutex<[RealmName: [Identifier: ReportedLockout]]>([:])
   private let authority: AgentAuthority
   private let registry: AgentRegistry
 
@@ -114,7 +115,8 @@ package final class AgentHub: Sendable {
       let now = now
       perform { shell in
         shell.polls[id] = continuation
-        return shell.machine.poll(id, agent: agent.id, realms: agent.realms, instance: request.instance, connection: link, now: now)
+        return shell.machine.poll(
+          id, agent: agent.id, realms: agent.realms, instance: request.instance, understands: request.understands ?? 1, connection: link, now: now)
       }
       // Calls back at once where the connection has closed already; stands for as long as the connection, so that an agent that dies with
       // questions in hand is missed as soon as its last connection is.
@@ -162,9 +164,9 @@ package final class AgentHub: Sendable {
       if agent.realms.contains(question.realm) {
         let key = fetchedBy ?? certificate.signingKey
         if request.signature == nil {
-          judgement = frame.verified(digest: question.digest, realm: question.realm, key: key)
+          judgement = frame.verified(digest: question.digest, kind: question.kind, realm: question.realm, key: key)
         } else if isBatchGood, key.rawRepresentation == signer.rawRepresentation {
-          judgement = frame.verified(inBatch: question.digest, realm: question.realm)
+          judgement = frame.verified(inBatch: question.digest, kind: question.kind, realm: question.realm)
         }
       }
       if judgement == nil { unusable += 1 }
@@ -193,6 +195,9 @@ package final class AgentHub: Sendable {
       alarm.remedy = String(decoding: alarm.remedy.utf8.prefix(1024), as: UTF8.self)
       return alarm
     }
+    for report in (heartbeat.lockouts ?? []).prefix(64) where agent.realms.contains(report.realm) {
+      policies.withLock { $0[report.realm, default: [:]][agent.id] = ReportedLockout(policy: report.policy, at: wall) }
+    }
     perform { shell in
       shell.lastSeen[agent.id] = wall
       shell.weather[agent.id] = heartbeat.directories.map { DirectoryReport.admitted($0, realms: agent.realms) }
@@ -204,9 +209,28 @@ package final class AgentHub: Sendable {
     }
   }
 
+  /// By which lockout a realm's directory goes: the strictest that an agent told of, and when it was last told; nil where none has.
+  ///
+  /// What an agent told holds for a day: an agent that is away for a while does not make the directory more patient.
+  package func directoryLockout(of realm: RealmName, now wall: Instant) -> ReportedLockout? {
+    policies.withLock { policies in
+      (policies[realm] ?? [:]).values.filter { wall.since($0.at) < .seconds(86_400) }.reduce(nil) { known, told in
+        guard let known else { return told }
+        return ReportedLockout(policy: known.policy.stricter(told.policy), at: max(known.at, told.at))
+      }
+    }
+  }
+
+  /// A directory's lockout policy, and when an agent last told it.
+  package struct ReportedLockout: Sendable, Equatable {
+    package var policy: DirectoryLockoutPolicy
+    package var at: Instant
+  }
+
   /// Cuts an agent off at once: its polls end, what it was asked is asked elsewhere, what it answers is no longer expected.
   package func drop(_ agent: Identifier) {
     let now = now
+    policies.withLock { policies in for realm in policies.keys { policies[realm]?[agent] = nil } }
     perform { shell in
       shell.lanes = shell.lanes.filter { $0.key.agent != agent }
       shell.weather[agent] = nil

@@ -10,8 +10,10 @@ extension HubState {
     guard pending.count < pendingLimit else {
       return [.finish(question: question.id, Judgement(.unknown(.overloaded)), agent: nil)]
     }
-    if addressee == .anyone, question.wanting != lastWanting[question.realm] { lastWanting[question.realm] = question.wanting }
-    pending[question.id] = Pending(question: question, deadline: deadline, addressee: addressee)
+    if addressee == .anyone, question.kind == .validate, question.wanting != lastWanting[question.realm] {
+      lastWanting[question.realm] = question.wanting
+    }
+    pending[question.id] = Pending(question: question, deadline: deadline, addressee: addressee, allowance: question.allowance)
     return assign(question.id, now: now, random: random)
   }
 

@@ -115,6 +115,8 @@ package struct HubState: Sendable {
     package var proven: Set<RealmName> = []
     package var alarms: [Alarm] = []
     package var software = ""
+    /// What it understands of questions (`WorkRequest.understands`).
+    var understands = 1
     package var clockSkewMilliseconds: Int64 = 0
   }
 
@@ -131,6 +133,8 @@ package struct HubState: Sendable {
     /// The process that it was delivered to.
     var instance: Identifier?
     var stage: StageReport.Stage?
+    /// What it is weighed by at an agent that understands it.
+    var allowance: TryAllowance?
     /// Until when it waits for an agent to come; nil while one has it.
     var parkedUntil: HubTime?
     /// How many agents were handed it and left no outcome: each may have put the password before the directory.
@@ -207,7 +211,8 @@ package struct HubState: Sendable {
   ///
   /// - Parameter connection: a number of the connection that it came on.
   package mutating func poll(
-    _ id: Int, agent: Identifier, realms: [RealmName], instance: Identifier? = nil, connection: UInt? = nil, now: HubTime
+    _ id: Int, agent: Identifier, realms: [RealmName], instance: Identifier? = nil, understands: Int = WorkRequest.currentUnderstanding,
+    connection: UInt? = nil, now: HubTime
   ) -> [Action] {
     let lost = lose(agent, before: instance, now: now)
     var session = sessions[agent] ?? Session(realms: Set(realms), lastBeat: now)
@@ -224,6 +229,7 @@ package struct HubState: Sendable {
     }
     let connection = connection ?? UInt(id)
     session.lastBeat = now
+    session.understands = understands
     session.silent = false
     session.connections.insert(connection)
     session.withoutConnectionSince = nil
@@ -378,6 +384,10 @@ package struct HubState: Sendable {
     var questions: [Question] = []
     for id in batch {
       pending[id]?.delivered = now
+      // What a lost agent may have put before the directory counts like any other try of which nobody heard.
+      var allowance = session.understands >= 2 ? pending[id]?.allowance : nil
+      if let charged = allowance?.charged { allowance?.charged = charged + (pending[id]?.uncertain ?? 0) }
+      pending[id]?.question.allowance = allowance
       pending[id]?.instance = poll.instance
       if let question = pending[id]?.question { questions.append(question) }
     }

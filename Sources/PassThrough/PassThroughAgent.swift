@@ -76,6 +76,7 @@ package struct PassThroughAgent: Service {
     await withTaskGroup(of: Void.self) { group in
       group.addTask { await heartbeats() }
       group.addTask { await deliveries() }
+      group.addTask { await policies() }
       group.addTask { await pulse() }
       group.addTask { await leave() }
       await withTaskGroup(of: Void.self) { polling in
@@ -177,9 +178,9 @@ package struct PassThroughAgent: Service {
   ) async {
     defer { hand.done(frame.id) }
     let body: VerdictBody
-    if frame.kind != QuestionKind.validate.rawValue {
-      body = VerdictBody(unsupportedAt: now())
-    } else {
+    switch QuestionKind(rawValue: frame.kind) {
+    case .lookUp: body = VerdictBody(await lookUp(frame, deadline: deadline, identity: identity), at: now())
+    case .validate:
       var judgement = await judge(frame, password: password, deadline: deadline, identity: identity)
       if case .unknown = judgement.verdict {
         if hand.wasBound(frame.id) {
@@ -189,6 +190,7 @@ package struct PassThroughAgent: Service {
         }
       }
       body = VerdictBody(judgement, at: now())
+    default: body = VerdictBody(unsupportedAt: now())
     }
     outbox.put(VerdictDraft(body, question: frame.id, digest: frame.digest), identity, generation: generation)
   }
@@ -212,7 +214,7 @@ package struct PassThroughAgent: Service {
     guard !deadline.hasPassed else {
       return Judgement(.unknown(.deadlineExceeded), trace: [TraceNote(.question, "the deadline had passed when the question arrived")])
     }
-    let credential = Credential(userName: userName, password: opened, realm: frame.realm)
+    let credential = Credential(userName: userName, password: opened, realm: frame.realm, allowance: frame.allowance)
     let permission = BindPermission { await mayBind(frame.id, deadline: deadline) }
     if let directory = validator as? any DirectoryPasswordValidator {
       return await directory.validate(credential, wanting: frame.wanting, deadline: deadline, permission: permission)
@@ -222,6 +224,27 @@ package struct PassThroughAgent: Service {
       return Judgement(.unknown(.deadlineExceeded), trace: [TraceNote(.question, "the gateway waits for another agent's answer")])
     }
     return await validator.validate(credential, wanting: frame.wanting, deadline: deadline)
+  }
+
+  private func lookUp(_ frame: QuestionFrame, deadline: Deadline, identity: AgentIdentity) async -> Judgement {
+    guard let userName = UserName(frame.userName), identity.realms.contains(frame.realm), let validator = validators[frame.realm] else {
+      return Judgement(.unknown(.unsupportedByAgent), trace: [TraceNote(.question, "this agent does not serve realm \(frame.realm)")])
+    }
+    let answer = await validator.lookUp(userName, realm: frame.realm, deadline: deadline)
+    if let meaning = answer.meaning {
+      return Judgement(meaning, trace: answer.trace, facts: answer.lockout.map { LockoutFacts(policy: $0, bindSent: false) })
+    }
+    return Judgement(.unknown(answer.cause ?? .internalError), trace: answer.trace)
+  }
+
+  /// Keeps what is known of the directories' lockout policies fresh, beside the heartbeats that tell it: no heartbeat waits for a directory.
+  private func policies() async {
+    while !Task.isCancelled {
+      for validator in validators.values {
+        await (validator as? any LockoutPolicySource)?.refreshLockoutPolicy(deadline: Deadline(after: .seconds(10)))
+      }
+      try? await Task.sleep(for: .seconds(30))
+    }
   }
 
   /// Whether the password may be put before the directory now; from then on it counts as put.
@@ -299,8 +322,12 @@ package struct PassThroughAgent: Service {
     let sent = ContinuousClock.now
     let answer = try await connection.heartbeat(
       Heartbeat(
-        capabilities: [QuestionKind.validate.rawValue, StageReport.capability], software: software, clock: now(), alarms: standing,
-        draining: draining, instance: instance, directories: weather.isEmpty ? nil : Array(weather.prefix(DirectoryReport.mostReports))))
+        capabilities: [QuestionKind.validate.rawValue, QuestionKind.lookUp.rawValue, StageReport.capability], software: software, clock: now(),
+        alarms: standing, draining: draining, instance: instance,
+        directories: weather.isEmpty ? nil : Array(weather.prefix(DirectoryReport.mostReports)),
+        lockouts: validators.compactMap { realm, validator in
+          (validator as? any LockoutPolicySource)?.lockoutPolicy().map { RealmLockout(realm: realm, policy: $0) }
+        }))
     contact.learn(answer.capabilities ?? [])
     hand.answered(sent: sent)
     told(answer)

@@ -13,20 +13,35 @@ package struct PassThroughValidator: PasswordValidator {
   }
 
   package func validate(_ credential: Credential, wanting: AttributeRequest, deadline: Deadline) async -> Judgement {
-    let began = ContinuousClock.now
     let question = Question(
-      realm: credential.realm, userName: credential.userName, password: credential.password, wanting: wanting, deadline: deadline)
+      realm: credential.realm, userName: credential.userName, password: credential.password, wanting: wanting, allowance: credential.allowance,
+      deadline: deadline)
+    let judgement = await ask(question)
+    if case .accepted(let person) = judgement.verdict, let agent = judgement.answeredBy {
+      opinions?.offer(credential, wanting: wanting, answeredBy: agent, person: person.object)
+    }
+    return judgement
+  }
+
+  package func lookUp(_ userName: UserName, realm: RealmName, deadline: Deadline) async -> LookUpAnswer {
+    let judgement = await ask(
+      Question(kind: .lookUp, realm: realm, userName: userName, password: nil, wanting: .none, deadline: deadline))
+    if let meaning = judgement.meaning { return LookUpAnswer(meaning, lockout: judgement.facts?.policy, trace: judgement.trace) }
+    guard case .unknown(let cause) = judgement.verdict else { return LookUpAnswer(unknown: .agentAnswerInvalid, trace: judgement.trace) }
+    return LookUpAnswer(unknown: cause, trace: judgement.trace)
+  }
+
+  /// Asks, and tells in the trace who answered and how long it took.
+  private func ask(_ question: Question) async -> Judgement {
+    let began = ContinuousClock.now
     let outcome = await hub.ask(question)
     let name = outcome.agent.map { registry.agent($0)?.name ?? $0.description } ?? "none"
     let took = began.duration(to: .now)
-    if case .accepted(let person) = outcome.judgement.verdict, let agent = outcome.agent {
-      opinions?.offer(credential, wanting: wanting, answeredBy: agent, person: person.object)
-    }
     var judgement = outcome.judgement
     judgement.answeredBy = outcome.agent
     judgement.trace.insert(
       TraceNote(
-        .agent, "agent \(name), question \(question.id)",
+        .agent, "agent \(name), \(question.kind == .lookUp ? "look-up" : "question") \(question.id)",
         milliseconds: Double(took.components.attoseconds) / 1e15 + Double(took.components.seconds) * 1000),
       at: 0)
     return judgement

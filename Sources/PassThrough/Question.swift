@@ -7,8 +7,10 @@ import Identity
 package enum QuestionKind: String, Sendable, CaseIterable, Codable {
   /// Is this the user's password? The only kind with a sealed password.
   case validate
+  /// Whom does this name mean? What is sealed is empty.
+  case lookUp
   // Reserved for what comes: their meaning is fixed with the part that asks them.
-  case lookUp, changePassword, policy, canary
+  case changePassword, policy, canary
 }
 
 /// A question before it is sealed for one agent.
@@ -18,13 +20,16 @@ package struct Question: Sendable {
   package var kind: QuestionKind
   package var realm: RealmName
   package var userName: UserName
-  package var password: Password
+  /// Nil where the kind has none.
+  package var password: Password?
   package var wanting: AttributeRequest
+  /// Nil for agents that do not know allowances, and where there is none.
+  package var allowance: TryAllowance?
   package var deadline: Deadline
 
   package init(
-    id: Identifier = Identifier(), kind: QuestionKind = .validate, realm: RealmName, userName: UserName, password: Password,
-    wanting: AttributeRequest, deadline: Deadline
+    id: Identifier = Identifier(), kind: QuestionKind = .validate, realm: RealmName, userName: UserName, password: Password?,
+    wanting: AttributeRequest, allowance: TryAllowance? = nil, deadline: Deadline
   ) {
     self.id = id
     self.kind = kind
@@ -32,12 +37,13 @@ package struct Question: Sendable {
     self.userName = userName
     self.password = password
     self.wanting = wanting
+    self.allowance = allowance
     self.deadline = deadline
   }
 
   /// What binds the sealed password and the signed verdict to this question and no other.
   package var digest: QuestionDigest {
-    QuestionDigest(id: id, kind: kind.rawValue, realm: realm.text, userName: userName.text, wanting: wanting)
+    QuestionDigest(id: id, kind: kind.rawValue, realm: realm.text, userName: userName.text, wanting: wanting, allowance: allowance)
   }
 }
 
@@ -46,7 +52,7 @@ package struct Question: Sendable {
 package struct QuestionDigest: Hashable, Sendable {
   package let bytes: [UInt8]
 
-  package init(id: Identifier, kind: String, realm: String, userName: String, wanting: AttributeRequest) {
+  package init(id: Identifier, kind: String, realm: String, userName: String, wanting: AttributeRequest, allowance: TryAllowance? = nil) {
     var writer = ByteWriter()
     writer.write("gatehouse question 1\0".utf8)
     writer.write(id.bytes)
@@ -56,6 +62,11 @@ package struct QuestionDigest: Hashable, Sendable {
     writer.writeInteger(UInt8(wanting.groups ? 1 : 0))
     writer.writeInteger(UInt32(clamping: wanting.attributes.count))
     for attribute in wanting.attributes { writer.writeLengthPrefixed(Array(attribute.utf8)) }
+    // Absent, it leaves the digest as agents that do not know it compute it.
+    if let allowance {
+      writer.write("allowance 1\0".utf8)
+      writer.writeLengthPrefixed(allowance.canonicalBytes)
+    }
     bytes = Digests.sha256(writer.bytes)
   }
 }
@@ -68,6 +79,7 @@ package struct QuestionFrame: Sendable, Codable {
   package var realm: RealmName
   package var userName: String
   package var wanting: AttributeRequest
+  package var allowance: TryAllowance?
   /// What is left of the deadline when the frame is written, in milliseconds.
   package var remainingMilliseconds: Int64
   /// The sealed password, base64.
@@ -79,6 +91,7 @@ package struct QuestionFrame: Sendable, Codable {
     realm = question.realm
     userName = question.userName.text
     wanting = question.wanting
+    allowance = question.allowance
     remainingMilliseconds = question.deadline.remaining().wholeMilliseconds
     self.sealed = sealed.base64
   }
@@ -96,6 +109,6 @@ package struct QuestionFrame: Sendable, Codable {
   }
 
   package var digest: QuestionDigest {
-    QuestionDigest(id: id, kind: kind, realm: realm.text, userName: userName, wanting: wanting)
+    QuestionDigest(id: id, kind: kind, realm: realm.text, userName: userName, wanting: wanting, allowance: allowance)
   }
 }

@@ -68,7 +68,7 @@ package final class SealingLane: Sendable {
   package func seal(_ questions: [Question]) throws -> [QuestionFrame] {
     try sender.withLock { sender in
       try questions.map { question in
-        var plaintext = question.password.secret.withBytes { Data($0) }
+        var plaintext = question.password?.secret.withBytes { Data($0) } ?? Data()
         defer { plaintext.withUnsafeMutableBytes { bytes in if let base = bytes.baseAddress { wipe(base, bytes.count) } } }
         return QuestionFrame(question: question, sealed: Array(try sender.seal(plaintext, authenticating: question.digest.bytes)))
       }
@@ -90,7 +90,7 @@ package struct OpeningLane: Sendable {
       encapsulatedKey: Data(encapsulatedKey), authenticatedBy: gatewayKey)
   }
 
-  /// The password of `frame`; nil where it does not open or is no password that may be put before a directory.
+  /// The password of `frame`; nil where it has none or one that may not be put before a directory. Throws where it does not open.
   package mutating func open(_ frame: QuestionFrame) throws -> Password? {
     guard let sealed = StrictText.base64(frame.sealed) else { throw SealBroken() }
     var plaintext: Data

@@ -70,7 +70,7 @@ package final class SecondOpinions: Service, AlarmSource {
     guard !Task.isShuttingDownGracefully, !Task.isCancelled else { return }
     let question = Question(
       realm: one.credential.realm, userName: one.credential.userName, password: one.credential.password, wanting: one.wanting,
-      deadline: Deadline(after: deadline))
+      allowance: one.credential.allowance.map { _ in TryAllowance(expected: one.person.id, isFamiliar: true) }, deadline: Deadline(after: deadline))
     let outcome = await hub.ask(question, to: .another(than: one.agent))
     switch outcome.judgement.verdict {
     case .accepted(let person) where person.object == one.person: SecondOpinions.count("agrees")

@@ -6,12 +6,16 @@ import Identity
 
 /// What an agent says about a question, as it travels inside the signature.
 package struct VerdictBody: Sendable, Codable {
-  package enum Kind: String, Sendable, Codable { case accepted, refused, unknown, unsupported }
+  package enum Kind: String, Sendable, Codable { case accepted, refused, unknown, unsupported, lookedUp }
 
   package var kind: Kind
   package var person: AcceptedPerson?
   package var refusal: Refusal?
   package var cause: UnknownCause?
+  /// What the agent saw of the person's lockout; nil from agents that do not look.
+  package var facts: LockoutFacts?
+  /// In answer to a look-up: whom the name means; nil: nobody.
+  package var object: Identifier?
   package var trace: [TraceNote]
   /// When the agent judged, by its own clock.
   package var at: Instant
@@ -20,7 +24,12 @@ package struct VerdictBody: Sendable, Codable {
 
   package init(_ judgement: Judgement, at: Instant) {
     trace = judgement.trace
+    facts = judgement.facts
     self.at = at
+    if let meaning = judgement.meaning {
+      (kind, object) = (.lookedUp, meaning.object)
+      return
+    }
     if judgement.uncertainTries > 0 { uncertainTries = judgement.uncertainTries }
     switch judgement.verdict {
     case .accepted(let person): (kind, self.person) = (.accepted, person)
@@ -35,21 +44,26 @@ package struct VerdictBody: Sendable, Codable {
     self.at = at
   }
 
-  /// The verdict, if kind and contents agree and the person belongs to `realm`; nil otherwise.
-  package func judgement(realm: RealmName) -> Judgement? {
+  /// The judgement, if kind and contents agree, fit the question's kind, and the person belongs to `realm`; nil otherwise.
+  package func judgement(of asked: QuestionKind, realm: RealmName) -> Judgement? {
+    if kind == .lookedUp {
+      guard asked == .lookUp, person == nil, refusal == nil, cause == nil else { return nil }
+      return Judgement(object.map { .person($0) } ?? .nobody, trace: trace, facts: facts)
+    }
+    guard object == nil else { return nil }
     switch kind {
     case .accepted:
-      guard let person, refusal == nil, cause == nil, person.object.realm == realm else { return nil }
-      return Judgement(.accepted(person), trace: trace)
+      guard asked == .validate, let person, refusal == nil, cause == nil, person.object.realm == realm else { return nil }
+      return Judgement(.accepted(person), trace: trace, facts: facts)
     case .refused:
-      guard let refusal, person == nil, cause == nil, refusal.object.map({ $0.realm == realm }) ?? true else { return nil }
-      return Judgement(.refused(refusal), trace: trace)
+      guard asked == .validate, let refusal, person == nil, cause == nil, refusal.object.map({ $0.realm == realm }) ?? true else { return nil }
+      return Judgement(.refused(refusal), trace: trace, facts: facts)
     case .unknown:
       guard let cause, person == nil, refusal == nil else { return nil }
       // An agent that does not tell may have bound, if it says itself that it got so far.
       let tries = uncertainTries ?? (trace.contains { $0.step == .bind || $0.step == .domainController } ? 1 : 0)
-      return Judgement(.unknown(cause), trace: trace, uncertainTries: max(0, min(tries, 4)))
-    case .unsupported:
+      return Judgement(.unknown(cause), trace: trace, uncertainTries: asked == .validate ? max(0, min(tries, 4)) : 0, facts: facts)
+    case .unsupported, .lookedUp:
       guard person == nil, refusal == nil, cause == nil else { return nil }
       return Judgement(.unknown(.unsupportedByAgent), trace: trace)
     }
@@ -101,24 +115,26 @@ package struct VerdictFrame: Sendable, Codable {
   /// The judgement, once its signature by `key` over this very question was found good.
   ///
   /// Returns nil for anything else: a foreign or damaged signature, another question's verdict, contents that contradict themselves.
-  package func verified(digest: QuestionDigest, realm: RealmName, key: P256.Signing.PublicKey) -> Judgement? {
+  package func verified(
+    digest: QuestionDigest, kind: QuestionKind = .validate, realm: RealmName, key: P256.Signing.PublicKey
+  ) -> Judgement? {
     guard body.utf8.count <= VerdictFrame.maximumBodyCharacters, let bytes = StrictText.base64(body),
       let signature = VerdictFrame.signature(signature),
       key.isValidSignature(signature, for: VerdictFrame.signedBytes(digest: digest, body: bytes))
     else { return nil }
-    return VerdictFrame.judgement(bytes, realm: realm)
+    return VerdictFrame.judgement(bytes, kind: kind, realm: realm)
   }
 
   /// The same for a verdict of a batch whose signature was found good: it must name this very question.
-  func verified(inBatch digest: QuestionDigest, realm: RealmName) -> Judgement? {
+  func verified(inBatch digest: QuestionDigest, kind: QuestionKind, realm: RealmName) -> Judgement? {
     guard self.digest.flatMap(StrictText.base64) == digest.bytes, body.utf8.count <= VerdictFrame.maximumBodyCharacters,
       let bytes = StrictText.base64(body)
     else { return nil }
-    return VerdictFrame.judgement(bytes, realm: realm)
+    return VerdictFrame.judgement(bytes, kind: kind, realm: realm)
   }
 
-  private static func judgement(_ bytes: [UInt8], realm: RealmName) -> Judgement? {
-    (try? VerdictBody(message: bytes))?.judgement(realm: realm)
+  private static func judgement(_ bytes: [UInt8], kind: QuestionKind, realm: RealmName) -> Judgement? {
+    (try? VerdictBody(message: bytes))?.judgement(of: kind, realm: realm)
   }
 
   /// 512 KiB of JSON: a person with thousands of groups fits.

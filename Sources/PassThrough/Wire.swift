@@ -9,10 +9,16 @@ package struct WorkRequest: Sendable, Codable {
   package var lane: LaneID
   /// Drawn by chance when the agent's process starts: by it the gateway sees that the process before is gone, with all that it was asked.
   package var instance: Identifier?
+  /// What the agent understands of questions beyond the first version: 2 is allowances and look-ups. Nil: nothing. With every poll, since a
+  /// question may be handed out before the first heartbeat has arrived.
+  package var understands: Int?
 
-  package init(lane: LaneID, instance: Identifier? = nil) {
+  package static let currentUnderstanding = 2
+
+  package init(lane: LaneID, instance: Identifier? = nil, understands: Int? = WorkRequest.currentUnderstanding) {
     self.lane = lane
     self.instance = instance
+    self.understands = understands
   }
 }
 
@@ -93,12 +99,14 @@ package struct Heartbeat: Sendable, Codable {
   package var instance: Identifier?
   /// How the directory servers are; nil from agents that do not tell.
   package var directories: [DirectoryReport]?
+  /// By which lockout each realm's directory goes, where the agent could read it. At most 64.
+  package var lockouts: [RealmLockout]?
 
   package static let currentVersion = 1
 
   package init(
     capabilities: [String], software: String, clock: Instant, alarms: [Alarm], draining: Bool, instance: Identifier? = nil,
-    directories: [DirectoryReport]? = nil
+    directories: [DirectoryReport]? = nil, lockouts: [RealmLockout]? = nil
   ) {
     self.instance = instance
     version = Heartbeat.currentVersion
@@ -107,6 +115,7 @@ package struct Heartbeat: Sendable, Codable {
     self.clock = clock
     self.alarms = alarms
     self.draining = draining
+    self.lockouts = lockouts
     self.directories = directories
   }
 
@@ -118,7 +127,20 @@ package struct Heartbeat: Sendable, Codable {
     clock = try fields.decode(Instant.self, forKey: .clock)
     alarms = try fields.decode([Alarm].self, forKey: .alarms)
     draining = try fields.decode(Bool.self, forKey: .draining)
+    instance = try fields.decodeIfPresent(Identifier.self, forKey: .instance)
+    lockouts = try fields.decodeIfPresent([RealmLockout].self, forKey: .lockouts)
     directories = try fields.decodeIfPresent(LenientReports.self, forKey: .directories)?.reports
+  }
+}
+
+/// The lockout policy of one realm's directory.
+package struct RealmLockout: Sendable, Codable, Equatable {
+  package var realm: RealmName
+  package var policy: DirectoryLockoutPolicy
+
+  package init(realm: RealmName, policy: DirectoryLockoutPolicy) {
+    self.realm = realm
+    self.policy = policy
   }
 }
 

@@ -61,6 +61,16 @@ extension JSONValue {
     return number
   }
 
+  fileprivate func optionalInteger(_ name: String) throws(WireFault) -> Int64? {
+    guard self[name] != nil else { return nil }
+    return try integer(name)
+  }
+
+  fileprivate func flag(_ name: String) throws(WireFault) -> Bool {
+    guard let flag = try required(name).bool else { throw .field(name, "true or false") }
+    return flag
+  }
+
   fileprivate func identifier(_ name: String) throws(WireFault) -> Identifier {
     guard let identifier = Identifier(try text(name)) else { throw .field(name, "an identifier") }
     return identifier
@@ -101,13 +111,16 @@ extension JSONValue {
 extension WorkRequest: WireMessage {
   package init(_ json: JSONValue) throws(WireFault) {
     guard let lane = LaneID(try json.text("lane")) else { throw .field("lane", "a lane id") }
-    self.init(lane: lane, instance: try json.optionalIdentifier("instance"))
+    self.init(
+      lane: lane, instance: try json.optionalIdentifier("instance"),
+      understands: try json.optionalInteger("understands").map { Int(clamping: $0) })
   }
 
   package func write(_ json: inout CanonicalJSON) {
     json.object {
       $0.member("instance", instance?.description)
       $0.member("lane", lane.bytes.base64URL)
+      if let understands { $0.member("understands", Int64(understands)) }
     }
   }
 }
@@ -131,15 +144,19 @@ extension WorkResponse: WireMessage {
 extension QuestionFrame: WireMessage {
   package init(_ json: JSONValue) throws(WireFault) {
     let wanting = try json.required("wanting")
-    guard let groups = try wanting.required("groups").bool else { throw .field("groups", "true or false") }
     self.init(
       id: try json.identifier("id"), kind: try json.text("kind"), realm: try json.realm("realm"), userName: try json.text("userName"),
-      wanting: AttributeRequest(attributes: try wanting.texts("attributes"), groups: groups),
+      wanting: AttributeRequest(attributes: try wanting.texts("attributes"), groups: try wanting.flag("groups")),
       remainingMilliseconds: try json.integer("remainingMilliseconds"), sealed: try json.text("sealed"))
+    if let allowance = json["allowance"] { self.allowance = try TryAllowance(allowance) }
   }
 
   package func write(_ json: inout CanonicalJSON) {
     json.object { json in
+      if let allowance {
+        json.key("allowance")
+        allowance.write(&json)
+      }
       json.member("id", id.description)
       json.member("kind", kind)
       json.member("realm", realm.text)
@@ -206,14 +223,21 @@ extension VerdictBody: WireMessage {
     if let person = json["person"] { self.person = try AcceptedPerson(person) }
     if let refusal = json["refusal"] { self.refusal = try Refusal(refusal) }
     if json["cause"] != nil { cause = try json.word("cause", UnknownCause.self) }
-    if json["uncertainTries"] != nil { uncertainTries = Int(clamping: try json.integer("uncertainTries")) }
+    uncertainTries = try json.optionalInteger("uncertainTries").map { Int(clamping: $0) }
+    if let facts = json["facts"] { self.facts = try LockoutFacts(facts) }
+    object = try json.optionalIdentifier("object")
   }
 
   package func write(_ json: inout CanonicalJSON) {
     json.object { json in
       json.member("at", at.milliseconds)
       json.member("cause", cause?.rawValue)
+      if let facts {
+        json.key("facts")
+        facts.write(&json)
+      }
       json.member("kind", kind.rawValue)
+      json.member("object", object?.description)
       if let person {
         json.key("person")
         person.write(&json)
@@ -243,6 +267,56 @@ extension TraceNote {
       $0.member("detail", detail)
       $0.member("milliseconds", milliseconds)
       $0.member("step", step.rawValue)
+    }
+  }
+}
+
+extension TryAllowance {
+  fileprivate init(_ json: JSONValue) throws(WireFault) {
+    self.init(
+      expected: try json.optionalIdentifier("expected"), undecided: Int(clamping: try json.integer("undecided")),
+      charged: Int(clamping: try json.integer("charged")), isFamiliar: try json.flag("isFamiliar"),
+      refusedAt: try json.optionalInteger("refusedAt"), counted: Int(clamping: try json.integer("counted")))
+  }
+
+  fileprivate func write(_ json: inout CanonicalJSON) {
+    json.object {
+      $0.member("charged", Int64(charged))
+      $0.member("counted", Int64(counted))
+      $0.member("expected", expected?.description)
+      $0.member("isFamiliar", isFamiliar)
+      if let refusedAt { $0.member("refusedAt", refusedAt) }
+      $0.member("undecided", Int64(undecided))
+    }
+  }
+}
+
+extension LockoutFacts {
+  fileprivate init(_ json: JSONValue) throws(WireFault) {
+    self.init(
+      count: try json.optionalInteger("count").map { Int(clamping: $0) },
+      lastWrongMillisecondsAgo: try json.optionalInteger("lastWrongMillisecondsAgo"), passwordSet: try json.optionalInteger("passwordSet"),
+      bindSent: try json.flag("bindSent"))
+    if let policy = json["policy"] {
+      self.policy = DirectoryLockoutPolicy(
+        threshold: Int(clamping: try policy.integer("threshold")), window: .milliseconds(try policy.integer("windowMilliseconds")),
+        lock: try policy.optionalInteger("lockMilliseconds").map { .milliseconds($0) })
+    }
+  }
+
+  fileprivate func write(_ json: inout CanonicalJSON) {
+    json.object { json in
+      json.member("bindSent", bindSent)
+      if let count { json.member("count", Int64(count)) }
+      if let lastWrongMillisecondsAgo { json.member("lastWrongMillisecondsAgo", lastWrongMillisecondsAgo) }
+      if let passwordSet { json.member("passwordSet", passwordSet) }
+      guard let policy else { return }
+      json.key("policy")
+      json.object {
+        if let lock = policy.lockMilliseconds { $0.member("lockMilliseconds", lock) }
+        $0.member("threshold", Int64(policy.threshold))
+        $0.member("windowMilliseconds", policy.windowMilliseconds)
+      }
     }
   }
 }

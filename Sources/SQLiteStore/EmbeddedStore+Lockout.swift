@@ -9,29 +9,60 @@ import SignIn
 // object.
 
 extension EmbeddedStore: LockoutStore {
-  package func admit(_ name: LockoutName, policy: LockoutPolicy, now: Instant) async throws -> LockoutAdmission {
+  package func admit(
+    _ name: LockoutName, from address: AddressMark?, knowledge: NameKnowledge, policy: LockoutPolicy, now: Instant
+  ) async throws -> LockoutAdmission {
     // Not waiting for the disk halves the cost of a sign-in. A power loss can forget reservations, and with them the tries that were under way
     // when the gateway lost its power; the death of the process cannot.
     try await commits.write(durable: false) { database in
-      var row = try database.lockoutName(name) ?? LockoutNameRow(object: nil, state: LockoutState(), seen: now)
-      if row.state.blocked { return .blocked }
-      guard let object = row.object else {
-        let answer = Lockout.admit(&row.state, name: name, id: Identifier(), policy: policy, now: now)
-        if case .admitted = answer { try database.put(row, for: name) }
-        return answer
-      }
-      var state = try database.lockoutObject(object, realm: name.realm) ?? LockoutState()
-      let answer = Lockout.admit(&state, name: name, id: Identifier(), policy: policy, now: now)
-      if case .admitted = answer { try database.put(state, for: object, realm: name.realm, now: now) }
-      return answer
+      let row = try database.lockoutName(name)
+      var object = row?.object
+      if case .lookedUp(let meaning) = knowledge { object = meaning.object }
+      let person = try object.flatMap { try database.lockoutObject($0, realm: name.realm) }
+      let step = Lockout.admit(name, known: row?.known, person: person, from: address, knowledge: knowledge, policy: policy, now: now)
+      if let changed = step.name { try database.put(LockoutNameRow(changed, seen: now), for: name) }
+      if let state = step.person, let object { try database.put(state, for: object, realm: name.realm, now: now) }
+      return step.answer
     }
   }
 
   package func settle(
-    _ reservation: LockoutReservation, outcome: LockoutOutcome, object: Identifier?, policy: LockoutPolicy, now: Instant, audit: [AuditEvent]
+    _ reservation: LockoutReservation, outcome: LockoutOutcome, object: Identifier?, shown: LockoutState.Charge?, policy: LockoutPolicy,
+    now: Instant, audit: [AuditEvent]
   ) async throws -> LockoutStanding {
     try await write(auditing: { Lockout.events(audit, standing: $0, outcome: outcome) }) { database in
-      try database.settle(reservation, outcome: outcome, object: object, policy: policy, now: now)
+      let name = reservation.name
+      let row = try database.lockoutName(name)
+      let step = try Lockout.settle(
+        reservation, known: row?.known, outcome: outcome, object: object, shown: shown, policy: policy, now: now,
+        person: { try database.lockoutObject($0, realm: name.realm) })
+      // When a name was last used is kept to the day, so that a usual sign-in does not write it.
+      let isOld = row.map { now.since($0.seen) > .seconds(86_400) } ?? true
+      if let changed = step.name ?? (isOld ? row?.known : nil) { try database.put(LockoutNameRow(changed, seen: now), for: name) }
+      for person in [step.former, step.person] {
+        if let person { try database.put(person.state, for: person.object, realm: name.realm, now: now) }
+      }
+      return step.standing
+    }
+  }
+
+  package func learn(_ name: LockoutName, object: Identifier, policy: LockoutPolicy, now: Instant) async throws {
+    try await write { database in
+      let row = try database.lockoutName(name) ?? LockoutNameRow(object: nil, state: LockoutState(), seen: now)
+      guard row.object != object else { return }
+      var state = try database.lockoutObject(object, realm: name.realm) ?? LockoutState()
+      Lockout.merge(row.state, into: &state, policy: policy, now: now)
+      var kept = LockoutState()
+      kept.blocked = row.state.blocked
+      try database.put(LockoutNameRow(object: object, state: kept, seen: now), for: name)
+      try database.put(state, for: object, realm: name.realm, now: now)
+    }
+  }
+
+  package func isFamiliar(_ address: AddressMark, for name: LockoutName, now: Instant) async throws -> Bool {
+    try await read { database in
+      guard let object = try database.lockoutName(name)?.object else { return false }
+      return try database.lockoutObject(object, realm: name.realm)?.knows(address, now: now) ?? false
     }
   }
 
@@ -78,17 +109,18 @@ extension EmbeddedStore: LockoutStore {
     try await read { database in
       let rows = try database.rows(
         """
-        SELECT failures, last_failure, locks, locked_until, blocked, reservations, realm, object,
+        SELECT failures, last_failure, locks, locked_until, blocked, reservations, familiar_failures, familiar_last_failure, familiar_locks,
+            familiar_locked_until, familiar_reservations, charges, addresses, realm, object,
             (SELECT min(key) FROM lockout_name n WHERE n.realm = o.realm AND n.object = o.object) AS key
-          FROM lockout_object o WHERE (blocked = 1 OR locked_until IS NOT NULL) AND (blocked = 1 OR locked_until > ?1)
+          FROM lockout_object o WHERE blocked = 1 OR locked_until > ?1 OR familiar_locked_until > ?1
         UNION ALL
-        SELECT failures, last_failure, locks, locked_until, blocked, reservations, realm, object, key
+        SELECT failures, last_failure, locks, locked_until, blocked, reservations, 0, NULL, 0, NULL, x'', x'', x'', realm, object, key
           FROM lockout_name n WHERE (blocked = 1 OR locked_until IS NOT NULL) AND (blocked = 1 OR locked_until > ?1)
             AND NOT EXISTS (SELECT 1 FROM lockout_object o WHERE o.realm = n.realm AND o.object = n.object AND o.blocked = 1)
         ORDER BY realm, key LIMIT ?2
         """, now.stored, max(0, min(10_000, limit)))
       return try rows.map { row in
-        LockedPerson(realm: try row.realm(6), key: try row.optionalText(8), object: try row.optionalIdentifier(7), state: try row.lockoutState())
+        LockedPerson(realm: try row.realm(13), key: try row.optionalText(15), object: try row.optionalIdentifier(14), state: try row.personState())
       }
     }
   }
@@ -112,42 +144,16 @@ extension EmbeddedStore: LockoutStore {
 }
 
 extension Database {
-  fileprivate func settle(
-    _ reservation: LockoutReservation, outcome: LockoutOutcome, object: Identifier?, policy: LockoutPolicy, now: Instant
-  ) throws -> LockoutStanding {
-    let name = reservation.name
-    var row = try lockoutName(name) ?? LockoutNameRow(object: nil, state: LockoutState(), seen: now)
-    guard let target = object ?? row.object else {
-      let standing = Lockout.settle(&row.state, id: reservation.id, outcome: outcome, policy: policy, now: now)
-      row.seen = now
-      try put(row, for: name)
-      return standing
-    }
-    if let former = row.object, former != target, var state = try lockoutObject(former, realm: name.realm) {
-      // The directory has given the name to another object; the one that it meant before gets its reservation back.
-      _ = Lockout.settle(&state, id: reservation.id, outcome: .undecided, policy: policy, now: now)
-      try put(state, for: former, realm: name.realm, now: now)
-    }
-    var state = try lockoutObject(target, realm: name.realm) ?? LockoutState()
-    if row.object != target || now.since(row.seen) > .seconds(86_400) {
-      Lockout.merge(row.state, into: &state, policy: policy, now: now)
-      var kept = LockoutState()
-      kept.blocked = row.state.blocked
-      try put(LockoutNameRow(object: target, state: kept, seen: now), for: name)
-    }
-    let standing = Lockout.settle(&state, id: reservation.id, outcome: outcome, policy: policy, now: now)
-    try put(state, for: target, realm: name.realm, now: now)
-    return standing
-  }
-
   /// Deletes at most `limit` states of names and of objects each, and the names that nobody used for long; answers how many states went.
   fileprivate func forgetIdleLockouts(quietSince quiet: Instant, unusedSince unused: Instant, now: Instant, limit: Int) throws -> Int {
     let objects = try run(
       """
       DELETE FROM lockout_object WHERE (realm, object) IN (
         SELECT realm, object FROM lockout_object WHERE blocked = 0 AND (last_failure IS NULL OR last_failure < ?1)
-          AND (locked_until IS NULL OR locked_until <= ?2) AND (held_until IS NULL OR held_until <= ?2) LIMIT ?3)
-      """, quiet.stored, now.stored, limit)
+          AND (locked_until IS NULL OR locked_until <= ?2) AND (held_until IS NULL OR held_until <= ?2)
+          AND (familiar_last_failure IS NULL OR familiar_last_failure < ?1) AND (familiar_locked_until IS NULL OR familiar_locked_until <= ?2)
+          AND (addresses = x'' OR seen < ?4) LIMIT ?3)
+      """, quiet.stored, now.stored, limit, unused.stored)
     let names = try run(
       """
       DELETE FROM lockout_name WHERE (realm, key) IN (

@@ -10,6 +10,7 @@ enum Schema {
     migrator.registerMigration("2 lockout") { try $0.execute(sql: lockout) }
     migrator.registerMigration("3 audit") { try $0.execute(sql: audit) }
     migrator.registerMigration("4 agents that lie") { try $0.execute(sql: lying) }
+    migrator.registerMigration("5 lockout by person and address") { try $0.execute(sql: lockoutByPerson) }
     return migrator
   }
 
@@ -89,6 +90,19 @@ enum Schema {
     ALTER TABLE agent ADD COLUMN quarantined INTEGER;
     ALTER TABLE audit_row ADD COLUMN agent BLOB;
     CREATE INDEX audit_row_agent ON audit_row (agent, time) WHERE agent IS NOT NULL;
+    """
+
+  // `familiar_…` counts tries from addresses where the person has signed in before. `charges` packs 24 bytes each: begun, until, failures since;
+  // `addresses`: length, address, last seen. `held_until` of an object also covers its charges. `realm.lockout` is JSON.
+  private static let lockoutByPerson = """
+    ALTER TABLE lockout_object ADD COLUMN familiar_failures INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE lockout_object ADD COLUMN familiar_last_failure INTEGER;
+    ALTER TABLE lockout_object ADD COLUMN familiar_locks INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE lockout_object ADD COLUMN familiar_locked_until INTEGER;
+    ALTER TABLE lockout_object ADD COLUMN familiar_reservations BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE lockout_object ADD COLUMN charges BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE lockout_object ADD COLUMN addresses BLOB NOT NULL DEFAULT x'';
+    ALTER TABLE realm ADD COLUMN lockout BLOB;
     """
 
   // The columns of `audit_row` beside `event` are for searching only; what the row says, and what its hash covers, is `event`.

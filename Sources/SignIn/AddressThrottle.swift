@@ -16,14 +16,14 @@ package final class AddressThrottle: Sendable {
   }
 
   private let policy: Policy
-  private let buckets = Mutex<[AddressKey: TokenBucket]>([:])
+  private let buckets = Mutex<[AddressMark: TokenBucket]>([:])
   private static let most = 100_000
 
   package init(policy: Policy = Policy()) { self.policy = policy }
 
   /// Whether a guess from `address` may go ahead now. A front-end that names no client address is not throttled here (its rate holds it).
   package func mayGuess(_ address: IPAddress?, now: ContinuousClock.Instant) -> Bool {
-    guard let key = address?.throttleKey else { return true }
+    guard let key = address.map(AddressMark.init) else { return true }
     return buckets.withLock { buckets in
       guard var bucket = buckets[key] else { return true }
       // Looks whether there is a token; only a failed guess takes it.
@@ -32,7 +32,7 @@ package final class AddressThrottle: Sendable {
   }
 
   package func guessFailed(from address: IPAddress?, now: ContinuousClock.Instant) {
-    guard let key = address?.throttleKey else { return }
+    guard let key = address.map(AddressMark.init) else { return }
     buckets.withLock { buckets in
       if buckets.count >= AddressThrottle.most {
         buckets = buckets.filter { !$0.value.isFull(ratePerSecond: policy.perSecond, capacity: policy.burst, now: now) }
@@ -43,13 +43,4 @@ package final class AddressThrottle: Sendable {
         ratePerSecond: policy.perSecond, capacity: policy.burst, now: now)
     }
   }
-}
-
-/// What addresses are counted under: all of IPv4, the first half of IPv6.
-private struct AddressKey: Hashable, Sendable {
-  var bytes: [UInt8]
-}
-
-extension IPAddress {
-  fileprivate var throttleKey: AddressKey { AddressKey(bytes: isIPv4 ? bytes : Array(bytes.prefix(8))) }
 }

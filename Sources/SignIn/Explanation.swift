@@ -22,7 +22,10 @@ package struct Explanation: Sendable, Equatable, Codable {
       cause = "The directory accepted the password."
       remedy = "Nothing needs to be done."
     case "refused":
-      decision = "\(who) was refused at \(event.time): \(inner)."
+      decision =
+        event.kind == .signInsThrottled
+        ? "\(event.details["count"] ?? "?") sign-ins from \(who) were refused alike between \(event.details["since"] ?? "?") and \(event.time): \(inner)."
+        : "\(who) was refused at \(event.time): \(inner)."
       let reason = RefusalReason(rawValue: inner)
       cause = reason?.cause ?? inner
       remedy = reason?.remedy ?? "Look at the steps below."
@@ -100,6 +103,11 @@ extension RefusalReason {
     case .lockedOut: "Gatehouse has locked the name after too many wrong passwords; the directory was not asked."
     case .addressThrottled: "Too many wrong passwords came from this client address in a short time; the directory was not asked."
     case .blockedByAdministrator: "An administrator has blocked the user here; the directory was not asked."
+    case .keptFromDirectory, .keptFromDirectoryFamiliar:
+      "The directory has counted so many wrong passwords of this person that one more could bring its lock near. It was not asked, so that nobody locks the account through Gatehouse; whether the password was right is not known."
+    case .repeatedWrongPassword:
+      "The directory refused this very password for this person within the last two minutes, and the person's password has not changed since (pwdLastSet). It was not asked again, so that it counts once."
+    case .sprayThrottled: "Guesses at many people came from this address, or with this password; the directory was not asked."
     case .malformedUserName: "The user name is empty, longer than 320 bytes, or has control or invisible characters."
     case .malformedPassword: "The password is empty, longer than 256 UTF-16 units, not UTF-8, or contains NUL; the directory was not asked."
     case .realmUnknown: "No realm has the part behind the @ (or before the \\) of this name."
@@ -125,6 +133,11 @@ extension RefusalReason {
     case .lockedOut: "Wait, or `gatehouse users unlock NAME --realm REALM` after you have found out who guesses."
     case .addressThrottled: "Wait some seconds. If it is a company behind one address, look for the computer that tries old passwords."
     case .blockedByAdministrator: "`gatehouse users unblock NAME --realm REALM`, if the person should have access again."
+    case .keptFromDirectory, .keptFromDirectoryFamiliar:
+      "Find out who guesses (badPwdCount and badPasswordTime at the PDC emulator; its event 4740). Tries go on when the directory's observation window has passed, or after a successful sign-in at a domain-joined computer, or when the account is unlocked there (Unlock-ADAccount)."
+    case .repeatedWrongPassword: "Look for a telephone or a program of the person that has an old password, and correct it there."
+    case .sprayThrottled:
+      "See `gatehouse status` for the spray. People go on from addresses from which they signed in before; the source is let through again ten minutes after its last guess."
     case .malformedUserName, .malformedPassword: "Look at the calling program: it sends something that no directory accepts."
     case .realmUnknown: "Add the suffix to a realm (`gatehouse realms add`), or correct the name."
     case .realmNotAllowed: "Allow it with `gatehouse front-ends edit NAME --realm REALM`, if the front-end should see these people."
@@ -202,6 +215,16 @@ extension UnknownCause {
       )
     case .sealingBroken:
       ("The sealed password did not open at the agent.", "It repairs itself with the next question; if it stays, enrol the agent anew.")
+    case .nameMoved:
+      (
+        "The name meant one person when the try was admitted and another when it was looked up in the directory, twice in a row.",
+        "Try again. If it stays so, the domain controllers disagree: look at their replication."
+      )
+    case .triesUnderWay:
+      (
+        "So many sign-ins of the same person were under way that one more at the same time could have locked the account, if all were wrong.",
+        "Try again. If it stays so, look which program signs the person in so often; a higher lockout threshold in the directory gives more room."
+      )
     case .storeUnavailable: ("The gateway's store could not be written, so no verdict may leave.", "Look at the gateway's log and its disk.")
     case .internalError: ("Something failed inside the gateway.", "Look at the gateway's log under this reference and report it.")
     }

@@ -11,51 +11,12 @@ import Identity
 //      │   settle(.undecided): only the reservation is released                     └────────┘
 //      └──────────────── the lock's time is over: ONE try; failing it locks again, twice as long ─┘
 //
+// The same machine runs twice for each person: for addresses from which they have signed in before, and for all others.
+//
+//   settle(.mayHaveCounted), or a reservation that nobody settled ──► a charge: counted with the tries under way until the directory has forgotten it,
+//                                                                      or its own count was seen to contain it
+//
 // Reserving before asking is what makes parallel guesses cost as much as serial ones: at most as many questions are under way as tries are left.
-
-/// How many wrong passwords a person has before our own lock, and how the lock grows.
-package struct LockoutPolicy: Sendable, Equatable, Codable {
-  /// Failures inside `window` that lead to a lock; 1…100.
-  package var threshold = 10
-  /// Failures older than this are forgotten.
-  package var window: Duration = .seconds(30 * 60)
-  /// The first lock; each further one is twice as long, up to `longestLock`.
-  package var firstLock: Duration = .seconds(60)
-  package var longestLock: Duration = .seconds(30 * 60)
-  /// How long a reservation that nobody settles is held as a possible failure; then it is released.
-  package var reservationLife: Duration = .seconds(60)
-
-  package init() {}
-}
-
-/// What is known of one person's failed tries.
-package struct LockoutState: Sendable, Equatable, Codable {
-  /// Failures inside the window, or since the last lock.
-  package var failures = 0
-  package var lastFailure: Instant?
-  /// Locks in a row, without a success or a quiet window between them.
-  package var locks = 0
-  package var lockedUntil: Instant?
-  /// Set by an administrator; nobody gets in by any method, until it is lifted.
-  package var blocked = false
-  package var reservations: [Reservation] = []
-
-  /// A try under way.
-  package struct Reservation: Sendable, Equatable, Codable {
-    package var id: Identifier
-    package var expires: Instant
-
-    package init(id: Identifier, expires: Instant) {
-      self.id = id
-      self.expires = expires
-    }
-  }
-
-  package init() {}
-
-  /// Whether the state says anything that a fresh one does not.
-  package var isBlank: Bool { failures == 0 && locks == 0 && lockedUntil == nil && !blocked && reservations.isEmpty }
-}
 
 /// Whether a try may go ahead.
 package enum LockoutAdmission: Sendable, Equatable {
@@ -66,12 +27,37 @@ package enum LockoutAdmission: Sendable, Equatable {
   /// As many tries of the person are under way as failures are left before a lock: whoever waits a moment learns how they end. No refusal, since
   /// a service that signs in in parallel with the right password must never hear a wrong "no".
   case busy
+  /// Whom the name means must be looked up first, so that the person is counted and not the spelling.
+  case lookUpFirst
+}
+
+/// What is known of a name when a try with it is to be admitted.
+package enum NameKnowledge: Sendable, Equatable {
+  /// Nothing but what the store has learned.
+  case stored
+  /// The directory was just asked.
+  case lookedUp(NameMeaning)
+  /// Nobody can be asked: the spelling is counted, until a verdict tells whom it means.
+  case unavailable
 }
 
 /// The right to ask once; to be settled with the outcome.
 package struct LockoutReservation: Sendable, Equatable {
   package var id: Identifier
   package var name: LockoutName
+  /// Whom it was made for; nil where nobody has the name, or where that is not known.
+  package var object: Identifier?
+  /// Where the try comes from.
+  package var address: AddressMark?
+  /// Whether the person has signed in from there before.
+  package var isFamiliar = false
+  /// What else was undecided when it was made.
+  package var undecided = 0
+  package var charges: [LockoutState.Charge] = []
+  /// Wrong passwords counted here within the window.
+  package var counted = 0
+  /// When the try is settled: how many binds may have been sent for it of which nobody heard, beside what its outcome counts for.
+  package var uncertain = 0
 
   package init(id: Identifier, name: LockoutName) {
     self.id = id
@@ -104,8 +90,12 @@ package enum LockoutOutcome: Sendable, Equatable {
   case succeeded
   /// A guess that failed.
   case failed
-  /// Nobody could find out; nothing is counted.
+  /// Nobody could find out, and the directory was not asked; nothing is counted.
   case undecided
+  /// Nobody could find out, but the directory may have counted a wrong password: nothing is counted here, but the possibility is kept in mind.
+  case mayHaveCounted
+
+  var isDecided: Bool { self == .succeeded || self == .failed }
 }
 
 /// Somebody who is locked or blocked, for people to see.
@@ -128,59 +118,93 @@ package struct LockedPerson: Sendable, Equatable {
 package enum Lockout {
   /// May one more try begin? On `.admitted` the state has its reservation.
   package static func admit(
-    _ state: inout LockoutState, name: LockoutName, id: Identifier, policy: LockoutPolicy, now: Instant
+    _ state: inout LockoutState, name: LockoutName, id: Identifier, from address: AddressMark? = nil, policy: LockoutPolicy, now: Instant
   ) -> LockoutAdmission {
     if state.blocked { return .blocked }
     refresh(&state, policy: policy, now: now)
-    if let until = state.lockedUntil, until > now { return .locked(until: until) }
-    let triesLeft = state.locks > 0 ? 1 : max(1, policy.threshold - state.failures)
-    guard state.reservations.count < triesLeft else {
-      return .busy
+    let isFamiliar = state.knows(address, now: now)
+    let tally = state[side: isFamiliar]
+    if let until = tally.lockedUntil, until > now { return .locked(until: until) }
+    let triesLeft = tally.locks > 0 ? 1 : max(1, policy.threshold - tally.failures)
+    guard tally.reservations.count < triesLeft else { return .busy }
+    // More at once than the directory lets stand would only be sent back by the agents.
+    if let directory = policy.directory, directory.locks {
+      guard state.underWay < max(1, isFamiliar ? directory.mostFamiliarTries : directory.mostTries) else { return .busy }
     }
-    state.reservations.append(.init(id: id, expires: now.adding(policy.reservationLife)))
-    return .admitted(LockoutReservation(id: id, name: name))
+    var reservation = LockoutReservation(id: id, name: name)
+    reservation.address = address
+    reservation.isFamiliar = isFamiliar
+    reservation.undecided = state.underWay
+    reservation.charges = state.charges
+    reservation.counted = state.failures
+    state[side: isFamiliar].reservations.append(.init(id: id, expires: now.adding(policy.reservationLife)))
+    return .admitted(reservation)
   }
 
-  /// Ends the try `id` with its outcome and tells how the person stood before it. An id that is no longer held settles all the same.
+  /// Ends a try with its outcome and tells how the person stood before it. A reservation that is no longer held settles all the same.
   ///
   /// Who stands locked or blocked is changed neither by a success (a guess made during the lock would lift it) nor by a failure (tries that
   /// were under way when the lock fell would each double it).
+  ///
+  /// - Parameter shown: the charge that the directory's count has turned out to contain.
   package static func settle(
-    _ state: inout LockoutState, id: Identifier, outcome: LockoutOutcome, policy: LockoutPolicy, now: Instant
+    _ state: inout LockoutState, _ reservation: LockoutReservation, outcome: LockoutOutcome, shown: LockoutState.Charge? = nil,
+    policy: LockoutPolicy, now: Instant
   ) -> LockoutStanding {
+    // Before the state is refreshed: a reservation that has run out is ended by its outcome, not by its age.
+    let held = state.strangers.reservations.first { $0.id == reservation.id } ?? state.familiar.reservations.first { $0.id == reservation.id }
+    state.strangers.reservations.removeAll { $0.id == reservation.id }
+    state.familiar.reservations.removeAll { $0.id == reservation.id }
     refresh(&state, policy: policy, now: now)
-    state.reservations.removeAll { $0.id == id }
-    let standing = standing(of: state, now: now)
+    if let shown, let index = state.charges.firstIndex(of: shown) { state.charges.remove(at: index) }
+    let begun = held?.expires.adding(.zero - policy.reservationLife) ?? now
+    // A password that turned out right was right for the agents that were lost with it, too.
+    let uncertain = outcome == .mayHaveCounted ? max(1, reservation.uncertain) : outcome == .failed ? reservation.uncertain : 0
+    for _ in 0..<max(0, min(uncertain, 4)) { charge(&state, begun: begun, policy: policy, now: now) }
+    if outcome == .failed { for index in state.charges.indices { state.charges[index].since += 1 } }
+    let side = reservation.isFamiliar
+    let standing = standing(of: state, familiar: side, now: now)
     guard standing == .free else {
-      if outcome == .failed { state.lastFailure = now }
+      if outcome == .failed { state[side: side].lastFailure = now }
       return standing
     }
     switch outcome {
-    case .undecided: break
+    case .undecided, .mayHaveCounted: break
     case .succeeded:
-      state.failures = 0
-      state.lastFailure = nil
-      state.locks = 0
-      state.lockedUntil = nil
+      let reservations = state[side: side].reservations
+      state[side: side] = LockoutTally()
+      state[side: side].reservations = reservations
+      // The directory has set its own count to zero, and has judged by now what was sent to it before the time of a sign-in.
+      state.charges.removeAll { now.since($0.begun) > policy.reservationLife }
+      remember(reservation.address, in: &state, now: now)
     case .failed:
-      state.failures += 1
-      state.lastFailure = now
-      if state.locks > 0 || state.failures >= policy.threshold { lock(&state, policy: policy, now: now) }
+      state[side: side].failures += 1
+      state[side: side].lastFailure = now
+      if state[side: side].locks > 0 || state[side: side].failures >= policy.threshold { lock(&state[side: side], policy: policy, now: now) }
     }
     return standing
   }
 
-  /// Whether the person is locked or blocked at `now`.
-  package static func standing(of state: LockoutState, now: Instant) -> LockoutStanding {
+  /// Whether the person is locked or blocked at `now`, for tries from the one side or the other.
+  package static func standing(of state: LockoutState, familiar: Bool = false, now: Instant) -> LockoutStanding {
     if state.blocked { return .blocked }
-    if let until = state.lockedUntil, until > now { return .locked(until: until) }
+    if let until = state[side: familiar].lockedUntil, until > now { return .locked(until: until) }
     return .free
+  }
+
+  /// Which charge the directory's count contains, as an agent saw it: the only one, where a wrong password came after it had begun and none was
+  /// counted here since. Nil where that cannot be said.
+  package static func shown(_ reservation: LockoutReservation, facts: LockoutFacts?, now: Instant) -> LockoutState.Charge? {
+    guard reservation.charges.count == 1, let charge = reservation.charges.first, charge.since == 0, reservation.undecided == 0,
+      let facts, let count = facts.count, count > 0, let ago = facts.lastWrongMillisecondsAgo, ago >= 0
+    else { return nil }
+    return now.adding(.zero - .milliseconds(ago)) >= charge.begun ? charge : nil
   }
 
   /// The events of a try as they have to be written when the person turned out to stand so: a sign-in that the lock refuses is told as refused.
   /// A try that nobody could decide stays undecided.
   package static func events(_ events: [AuditEvent], standing: LockoutStanding, outcome: LockoutOutcome) -> [AuditEvent] {
-    guard let refusal = standing.refusal, outcome != .undecided else { return events }
+    guard let refusal = standing.refusal, outcome.isDecided else { return events }
     return events.map { event in
       guard event.kind == .signIn else { return event }
       var refused = event
@@ -197,73 +221,85 @@ package enum Lockout {
     var name = name
     refresh(&name, policy: policy, now: now)
     refresh(&object, policy: policy, now: now)
-    object.failures = min(object.failures + name.failures, policy.threshold)
-    object.lastFailure = [object.lastFailure, name.lastFailure].compactMap { $0 }.max()
-    object.locks = max(object.locks, name.locks)
-    object.lockedUntil = [object.lockedUntil, name.lockedUntil].compactMap { $0 }.max()
+    for side in [false, true] {
+      var tally = object[side: side]
+      let other = name[side: side]
+      tally.failures = min(tally.failures + other.failures, policy.threshold)
+      tally.lastFailure = [tally.lastFailure, other.lastFailure].compactMap { $0 }.max()
+      tally.locks = max(tally.locks, other.locks)
+      tally.lockedUntil = [tally.lockedUntil, other.lockedUntil].compactMap { $0 }.max()
+      let held = Set(tally.reservations.map(\.id))
+      tally.reservations += other.reservations.filter { !held.contains($0.id) }
+      if tally.failures >= policy.threshold, tally.lockedUntil == nil { lock(&tally, policy: policy, now: now) }
+      object[side: side] = tally
+    }
     object.blocked = object.blocked || name.blocked
-    let held = Set(object.reservations.map(\.id))
-    object.reservations += name.reservations.filter { !held.contains($0.id) }
-    if object.failures >= policy.threshold, object.lockedUntil == nil { lock(&object, policy: policy, now: now) }
+    object.charges = Array((object.charges + name.charges).suffix(LockoutState.mostCharges))
   }
 
-  /// Forgets failures and lock; reservations and the administrator's block stay.
+  /// Forgets failures and lock; reservations, charges and the administrator's block stay.
   package static func unlock(_ state: inout LockoutState) {
-    state.failures = 0
-    state.lastFailure = nil
-    state.locks = 0
-    state.lockedUntil = nil
+    for side in [false, true] {
+      let reservations = state[side: side].reservations
+      state[side: side] = LockoutTally()
+      state[side: side].reservations = reservations
+    }
   }
 
-  /// Drops what time has made void: expired reservations, failures older than the window, the memory of locks after a quiet window.
+  /// Drops what time has made void: failures older than the window, the memory of locks after a quiet window, charges that the directory has
+  /// forgotten. A reservation that nobody settled becomes a charge: whoever held it is gone, and its bind may have been sent.
   ///
   /// A clock that was set back leaves times in the future behind; they are drawn in to what a fresh event would have written, so that nobody
   /// stays locked until a date that was never meant.
   package static func refresh(_ state: inout LockoutState, policy: LockoutPolicy, now: Instant) {
-    state.reservations.removeAll { $0.expires <= now }
-    let latestExpiry = now.adding(policy.reservationLife)
-    for index in state.reservations.indices where state.reservations[index].expires > latestExpiry {
-      state.reservations[index].expires = latestExpiry
+    state.charges.removeAll { $0.until <= now || $0.until > now.adding(policy.chargeLife + policy.reservationLife) }
+    for side in [false, true] {
+      for lost in state[side: side].reservations where lost.expires <= now {
+        charge(&state, begun: lost.expires.adding(.zero - policy.reservationLife), policy: policy, now: now)
+      }
+      state[side: side].reservations.removeAll { $0.expires <= now }
+      let latestExpiry = now.adding(policy.reservationLife)
+      for index in state[side: side].reservations.indices where state[side: side].reservations[index].expires > latestExpiry {
+        state[side: side].reservations[index].expires = latestExpiry
+      }
+      refresh(&state[side: side], policy: policy, now: now)
     }
-    if let until = state.lockedUntil { state.lockedUntil = until <= now ? nil : min(until, now.adding(policy.longestLock)) }
-    if let last = state.lastFailure, last > now { state.lastFailure = now }
-    guard state.lockedUntil == nil, let last = state.lastFailure else { return }
-    if now.since(last) > policy.window { state.failures = 0 }
+  }
+
+  private static func refresh(_ tally: inout LockoutTally, policy: LockoutPolicy, now: Instant) {
+    if let until = tally.lockedUntil { tally.lockedUntil = until <= now ? nil : min(until, now.adding(policy.longestLock)) }
+    if let last = tally.lastFailure, last > now { tally.lastFailure = now }
+    guard tally.lockedUntil == nil, let last = tally.lastFailure else { return }
+    if now.since(last) > policy.window { tally.failures = 0 }
     // Locks are remembered longer than failures: the quiet time that forgets them begins when the longest lock would have ended.
     if now.since(last) > policy.window + policy.longestLock {
-      state.locks = 0
-      state.lastFailure = nil
+      tally.locks = 0
+      tally.lastFailure = nil
     }
   }
 
-  private static func lock(_ state: inout LockoutState, policy: LockoutPolicy, now: Instant) {
-    state.lockedUntil = now.adding(policy.lockLength(afterLocks: state.locks))
-    state.locks = min(state.locks + 1, 62)
-    state.failures = 0
-  }
-}
-
-extension LockoutPolicy {
-  /// How long a lock lasts that follows `locks` others.
-  package func lockLength(afterLocks locks: Int) -> Duration {
-    var length = firstLock
-    for _ in 0..<max(0, min(locks, 62)) where length < longestLock { length += length }
-    return min(longestLock, length)
+  /// Held until the directory has forgotten a wrong password of that time, counted from its end at the latest.
+  private static func charge(_ state: inout LockoutState, begun: Instant, policy: LockoutPolicy, now: Instant) {
+    let until = begun.adding(policy.reservationLife + policy.chargeLife)
+    guard policy.directory?.locks ?? true, until > now else { return }
+    // A wrong password that was counted meanwhile could be taken for this one.
+    let since = state.lastFailure.map { $0 >= begun } ?? false ? 1 : 0
+    state.charges.append(.init(begun: begun, until: until, since: since))
+    if state.charges.count > LockoutState.mostCharges { state.charges.removeFirst() }
   }
 
-  /// The most wrong passwords that a directory can be shown for one person in any stretch of `span`, if none of them is right: the threshold
-  /// at once, then one after each lock, and all of it again after each quiet window. What a policy has to be compared with before
-  /// it is set: it must stay below the directory's own lockout threshold for the directory's own window.
-  package func mostFailures(within span: Duration) -> Int {
-    var failures = threshold
-    var locked = lockLength(afterLocks: 0)
-    var locks = 1
-    while locked <= span, failures < 10_000 {
-      failures += 1
-      locked += max(.milliseconds(1), lockLength(afterLocks: locks))
-      locks += 1
-    }
-    let rounds = span <= window ? 1 : min(1_000_000, 1 + span.wholeMilliseconds / max(1, window.wholeMilliseconds))
-    return failures * Int(clamping: rounds)
+  /// Keeps an address that is new, or was last written a day ago: a usual sign-in writes nothing more for it.
+  private static func remember(_ address: AddressMark?, in state: inout LockoutState, now: Instant) {
+    guard let address else { return }
+    if let known = state.addresses.first(where: { $0.mark == address }), now.since(known.seen) < .seconds(86_400), known.seen <= now { return }
+    state.addresses.removeAll { $0.mark == address }
+    state.addresses.append(FamiliarAddress(mark: address, seen: now))
+    if state.addresses.count > LockoutState.mostAddresses { state.addresses.removeFirst(state.addresses.count - LockoutState.mostAddresses) }
+  }
+
+  private static func lock(_ tally: inout LockoutTally, policy: LockoutPolicy, now: Instant) {
+    tally.lockedUntil = now.adding(policy.lockLength(afterLocks: tally.locks))
+    tally.locks = min(tally.locks + 1, 62)
+    tally.failures = 0
   }
 }

@@ -11,17 +11,20 @@ package struct Realm: Sendable, Equatable {
   package var method: SignInMethod
   /// Shown by realm discovery; nil means the name.
   package var displayName: String?
+  /// The realm's own lockout; nil: the gateway's default.
+  package var lockout: LockoutPolicy?
   package var version: Int64
 
   package init(
     name: RealmName, suffixes: [String], isDefault: Bool = false, method: SignInMethod = .passThrough, displayName: String? = nil,
-    version: Int64 = 0
+    lockout: LockoutPolicy? = nil, version: Int64 = 0
   ) {
     self.name = name
     self.suffixes = suffixes
     self.isDefault = isDefault
     self.method = method
     self.displayName = displayName
+    self.lockout = lockout
     self.version = version
   }
 }

@@ -47,20 +47,26 @@ package struct SignInService: Sendable {
   private let lockouts: any LockoutStore
   private let audit: any AuditLog
   private let throttle: AddressThrottle
-  private let policy: LockoutPolicy
+  private let sprays: SprayGuard
+  private let ledger: ThrottleLedger
+  private let refusedPasswords = RefusedPasswords()
+  private let policies: LockoutPolicies
   private let now: @Sendable () -> Instant
   private let logger: Logger
 
   package init(
     realms: RealmDirectory, validators: [SignInMethod: any PasswordValidator], lockouts: any LockoutStore, audit: any AuditLog,
-    throttle: AddressThrottle, policy: LockoutPolicy, now: @escaping @Sendable () -> Instant, logger: Logger
+    throttle: AddressThrottle, sprays: SprayGuard = SprayGuard(), ledger: ThrottleLedger? = nil, policies: LockoutPolicies,
+    now: @escaping @Sendable () -> Instant, logger: Logger
   ) {
     self.realms = realms
     self.validators = validators
     self.lockouts = lockouts
     self.audit = audit
     self.throttle = throttle
-    self.policy = policy
+    self.sprays = sprays
+    self.ledger = ledger ?? ThrottleLedger(audit: audit)
+    self.policies = policies
     self.now = now
     self.logger = logger
   }
@@ -92,39 +98,102 @@ package struct SignInService: Sendable {
       trace.append(TraceNote(.frontEnd, "front-end \(frontEnd.name) may not ask about realm \(realm.name)"))
       return await conclude(.refused(Refusal(.realmNotAllowed)), request, frontEnd, reference, realm: realm, trace)
     }
-    guard throttle.mayGuess(request.address, now: .now) else {
-      trace.append(TraceNote(.addressThrottle, "too many failed guesses from this address"))
-      return await conclude(.refused(Refusal(.addressThrottled)), request, frontEnd, reference, realm: realm, trace, retryAfter: .seconds(1))
-    }
     guard let validator = validators[realm.method] else {
       return await conclude(.unknown(.internalError), request, frontEnd, reference, realm: realm, trace)
     }
-
     let name = LockoutName(userName, realm: realm.name)
-    let reservation: LockoutReservation
-    do {
-      switch try await admit(name, deadline: request.deadline) {
-      case .admitted(let admitted): reservation = admitted
-      case .locked(let until):
-        trace.append(TraceNote(.lockout, "locked by us until \(until)"))
-        return await conclude(
-          .refused(Refusal(.lockedOut)), request, frontEnd, reference, realm: realm, trace, retryAfter: max(.seconds(1), until.since(now())))
-      case .blocked:
-        trace.append(TraceNote(.lockout, "blocked by an administrator"))
-        return await conclude(.refused(Refusal(.blockedByAdministrator)), request, frontEnd, reference, realm: realm, trace)
-      case .busy:
-        trace.append(TraceNote(.lockout, "too many sign-ins of this user were under way until the deadline"))
-        return await conclude(.unknown(.overloaded), request, frontEnd, reference, realm: realm, trace)
+    let mark = request.address.map(AddressMark.init)
+    var guess = sprays.guess(password, person: name.key, realm: realm.name, address: mark)
+    if let refusal = await throttled(guess, request, name, frontEnd, realm) { return refusal }
+
+    let policy = policies.policy(of: realm)
+    var knowledge = NameKnowledge.stored
+    var hasMoved = false
+    var pause = Duration.milliseconds(5)
+    while true {
+      let reservation: LockoutReservation
+      do {
+        switch try await admit(name, from: mark, knowledge: knowledge, policy: policy, deadline: request.deadline) {
+        case .admitted(let admitted): reservation = admitted
+        case .lookUpFirst:
+          let answer = await validator.lookUp(userName, realm: realm.name, deadline: request.deadline)
+          trace += answer.trace
+          if let meaning = answer.meaning {
+            knowledge = .lookedUp(meaning)
+          } else if answer.cause == .unsupportedByAgent {
+            knowledge = .unavailable
+          } else {
+            return await conclude(.unknown(answer.cause ?? .internalError), request, frontEnd, reference, realm: realm, trace)
+          }
+          continue
+        case .locked(let until):
+          trace.append(TraceNote(.lockout, "locked by us until \(until)"))
+          let began = sprays.failed(guess, now: now())
+          return await conclude(
+            .refused(Refusal(.lockedOut)), request, frontEnd, reference, realm: realm, trace, retryAfter: max(.seconds(1), until.since(now())),
+            also: began)
+        case .blocked:
+          trace.append(TraceNote(.lockout, "blocked by an administrator"))
+          return await conclude(.refused(Refusal(.blockedByAdministrator)), request, frontEnd, reference, realm: realm, trace)
+        case .busy:
+          trace.append(TraceNote(.lockout, "too many sign-ins of this user were under way until the deadline"))
+          return await conclude(.unknown(.overloaded), request, frontEnd, reference, realm: realm, trace)
+        }
+      } catch {
+        logger.error("the lockout store did not answer", metadata: ["error": "\(error)"])
+        return answer(.unknown(.storeUnavailable), reference, realm: realm)
       }
-    } catch {
-      logger.error("the lockout store did not answer", metadata: ["error": "\(error)"])
-      return answer(.unknown(.storeUnavailable), reference, realm: realm)
+
+      let fingerprint = refusedPasswords.fingerprint(password, object: reservation.object, name: name)
+      var credential = Credential(userName: userName, password: password, realm: realm.name)
+      // Where nobody can be asked whom the name means, nothing can be expected of the search.
+      if knowledge != .unavailable || reservation.object != nil {
+        credential.allowance = TryAllowance(
+          expected: reservation.object, undecided: reservation.undecided, charged: reservation.charges.count, isFamiliar: reservation.isFamiliar,
+          refusedAt: refusedPasswords.refusedAt(fingerprint, now: now()), counted: reservation.counted)
+      }
+      let judgement = await validator.validate(credential, wanting: request.wanting, deadline: request.deadline)
+      trace += judgement.trace
+
+      if case .unknown(let cause) = judgement.verdict,
+        cause == .nameMoved && !hasMoved || cause == .triesUnderWay && request.deadline.remaining() > pause
+      {
+        // Nothing was put before the directory: once more, from the look-up on, or when others have ended.
+        do {
+          _ = try await lockouts.settle(reservation, outcome: .undecided, object: nil, policy: policy, now: now(), audit: [])
+          if cause == .nameMoved {
+            hasMoved = true
+            let found = await validator.lookUp(userName, realm: realm.name, deadline: request.deadline)
+            trace += found.trace
+            guard let meaning = found.meaning else {
+              return await conclude(judgement.verdict, request, frontEnd, reference, realm: realm, trace)
+            }
+            knowledge = .lookedUp(meaning)
+          } else {
+            try await Task.sleep(for: pause)
+            pause = min(pause * 2, .milliseconds(100))
+          }
+        } catch {
+          logger.error("the lockout store did not answer", metadata: ["error": "\(error)"])
+          return answer(.unknown(.storeUnavailable), reference, realm: realm)
+        }
+        continue
+      }
+      if let object = reservation.object { guess = sprays.guess(password, person: object.description, realm: realm.name, address: mark) }
+      return await settle(
+        judgement, reservation, fingerprint, guess, request, name, frontEnd, reference, realm: realm, policy: policy, trace)
     }
+  }
 
-    let judgement = await validator.validate(
-      Credential(userName: userName, password: password, realm: realm.name), wanting: request.wanting, deadline: request.deadline)
-    trace += judgement.trace
-
+  /// Counts what came of a try, and records it.
+  private func settle(
+    _ judgement: Judgement, _ held: LockoutReservation, _ fingerprint: RefusedPasswords.Fingerprint, _ guess: SprayState.Guess,
+    _ request: SignInRequest, _ name: LockoutName, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm, policy: LockoutPolicy,
+    _ trace: [TraceNote]
+  ) async -> SignInAnswer {
+    let time = now()
+    var reservation = held
+    reservation.uncertain = judgement.uncertainTries
     let outcome: LockoutOutcome
     var object: Identifier?
     switch judgement.verdict {
@@ -133,16 +202,31 @@ package struct SignInService: Sendable {
       object = refusal.object?.id
       // A refusal that the directory gives only after the right password is no guess; neither does it prove more than that (law 1).
       outcome = refusal.reason.provesPassword ? .succeeded : refusal.reason.countsAsGuess ? .failed : .undecided
-    case .unknown: outcome = .undecided
+      // Only who got in makes an address familiar.
+      reservation.address = nil
+      switch refusal.reason {
+      case .wrongPassword where judgement.facts?.bindSent == true && object != nil && object == held.object:
+        if let passwordSet = judgement.facts?.passwordSet { refusedPasswords.refused(fingerprint, passwordSet: passwordSet, now: time) }
+      case .userNotFound, .ambiguousName: if held.object == nil { refusedPasswords.refused(fingerprint, passwordSet: 0, now: time) }
+      default: break
+      }
+    case .unknown: outcome = judgement.mayHaveCounted ? .mayHaveCounted : .undecided
     }
-    if outcome == .failed { throttle.guessFailed(from: request.address, now: .now) }
-    let time = now()
-    let event = event(judgement.verdict, request, frontEnd, reference, realm: realm, trace, time: time, agent: judgement.answeredBy)
+    var events = [event(judgement.verdict, request, frontEnd, reference, realm: realm, trace, time: time, agent: judgement.answeredBy)]
+    switch outcome {
+    case .failed:
+      throttle.guessFailed(from: request.address, now: .now)
+      events += sprays.failed(guess, now: time)
+    case .succeeded: sprays.succeeded(guess, now: time)
+    case .undecided, .mayHaveCounted: break
+    }
     do {
-      try await joinOwnName(of: judgement.verdict, typed: name, now: time)
-      let standing = try await lockouts.settle(reservation, outcome: outcome, object: object, policy: policy, now: time, audit: [event])
+      try await joinOwnName(of: judgement.verdict, typed: name, policy: policy, now: time)
+      let standing = try await lockouts.settle(
+        reservation, outcome: outcome, object: object, shown: Lockout.shown(held, facts: judgement.facts, now: time), policy: policy, now: time,
+        audit: events)
       // A spelling that turned out to mean somebody who is locked or blocked: the lock answers, whatever the directory said.
-      if let refusal = standing.refusal, outcome != .undecided {
+      if let refusal = standing.refusal, outcome.isDecided {
         return answer(.refused(Refusal(refusal)), reference, realm: realm, time: time)
       }
     } catch {
@@ -152,20 +236,57 @@ package struct SignInService: Sendable {
     return answer(judgement.verdict, reference, realm: realm, time: time)
   }
 
+  /// The refusal of a guess from a source that is being slowed, or that belongs to a spray; nil where it may go ahead. People at addresses from
+  /// which they signed in before go on.
+  private func throttled(
+    _ guess: SprayState.Guess, _ request: SignInRequest, _ name: LockoutName, _ frontEnd: FrontEnd, _ realm: Realm
+  ) async -> SignInAnswer? {
+    let spray = sprays.spray(guess)
+    guard spray != nil || !throttle.mayGuess(request.address, now: .now) else { return nil }
+    let time = now()
+    let reason: RefusalReason = spray == nil ? .addressThrottled : .sprayThrottled
+    do {
+      if let mark = guess.address, try await lockouts.isFamiliar(mark, for: name, now: time) { return nil }
+      if let spray { sprays.refused(spray, now: time) }
+      let source = guess.address.map { "\($0)" } ?? "no address"
+      let reference = try await ledger.note(
+        ThrottleLedger.Key(realm: realm.name, reason: reason, frontEnd: frontEnd.name, source: source), name: name.key, now: time)
+      var result = answer(.refused(Refusal(reason)), reference, realm: realm, time: time)
+      result.retryAfter = .seconds(spray == nil ? 1 : 60)
+      return result
+    } catch {
+      logger.error("a verdict could not be recorded and is withheld", metadata: ["error": "\(error)"])
+      return answer(.unknown(.storeUnavailable), Reference(), realm: realm)
+    }
+  }
+
   /// Reserves a try; waits, within the deadline, while other tries of the same person are under way.
-  private func admit(_ name: LockoutName, deadline: Deadline) async throws -> LockoutAdmission {
+  private func admit(
+    _ name: LockoutName, from address: AddressMark?, knowledge: NameKnowledge, policy: LockoutPolicy, deadline: Deadline
+  ) async throws -> LockoutAdmission {
     var pause = Duration.milliseconds(5)
     while true {
-      let admission = try await lockouts.admit(name, policy: policy, now: now())
+      let admission = try await lockouts.admit(name, from: address, knowledge: knowledge, policy: policy, now: now())
       guard admission == .busy, deadline.remaining() > pause else { return admission }
       try await Task.sleep(for: pause)
       pause = min(pause * 2, .milliseconds(100))
     }
   }
 
+  /// Asks the directory whom a name means and learns it, so that what is then said of the name holds for the person under every name. Nil where
+  /// nobody could find out.
+  package func learn(_ userName: UserName, realm: Realm, deadline: Deadline) async throws -> NameMeaning? {
+    guard let validator = validators[realm.method] else { return nil }
+    let meaning = await validator.lookUp(userName, realm: realm.name, deadline: deadline).meaning
+    if let object = meaning?.object {
+      try await lockouts.learn(LockoutName(userName, realm: realm.name), object: object, policy: policies.policy(of: realm), now: now())
+    }
+    return meaning
+  }
+
   /// A person may be blocked, locked or counted under the name that the directory has for them, though nobody has signed in by it yet: then the
   /// spelling that was typed must be no way around. To be called before the try is settled, so that what stands there answers it.
-  private func joinOwnName(of verdict: Verdict, typed: LockoutName, now: Instant) async throws {
+  private func joinOwnName(of verdict: Verdict, typed: LockoutName, policy: LockoutPolicy, now: Instant) async throws {
     guard case .accepted(let person) = verdict, let own = UserName(person.userPrincipalName) else { return }
     let name = LockoutName(own, realm: typed.realm)
     guard name != typed, let state = try await lockouts.state(of: name), state.blocked || state.lockedUntil != nil || state.failures > 0 else {
@@ -179,11 +300,11 @@ package struct SignInService: Sendable {
   /// Records a verdict that no reservation belongs to.
   private func conclude(
     _ verdict: Verdict, _ request: SignInRequest, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm?, _ trace: [TraceNote],
-    retryAfter: Duration? = nil
+    retryAfter: Duration? = nil, also more: [AuditEvent] = []
   ) async -> SignInAnswer {
     let time = now()
     do {
-      try await audit.append([event(verdict, request, frontEnd, reference, realm: realm, trace, time: time)])
+      try await audit.append([event(verdict, request, frontEnd, reference, realm: realm, trace, time: time)] + more)
     } catch {
       logger.error("a verdict could not be recorded and is withheld", metadata: ["reference": "\(reference)", "error": "\(error)"])
       return answer(.unknown(.storeUnavailable), reference, realm: realm)

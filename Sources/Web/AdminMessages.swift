@@ -140,6 +140,51 @@ package struct UserStateMessage: Codable, Sendable {
   package var lastFailure: Instant?
 }
 
+/// Our own lockout in numbers.
+package struct LockoutNumbers: Codable, Sendable, Equatable {
+  package var threshold: Int
+  package var windowSeconds: Int
+  package var firstLockSeconds: Int
+  package var longestLockSeconds: Int
+}
+
+/// A directory's lockout in numbers.
+package struct DirectoryLockoutNumbers: Codable, Sendable, Equatable {
+  /// 0: it never locks.
+  package var threshold: Int
+  package var windowSeconds: Int
+  /// Nil: until an administrator lifts it.
+  package var lockSeconds: Int?
+  /// How many wrong passwords Gatehouse lets stand in it; nil: as many as come.
+  package var mostTries: Int?
+}
+
+package struct RealmLockoutMessage: Codable, Sendable {
+  package var realm: String
+  /// Whether the realm has none of its own.
+  package var isDefault: Bool
+  package var chosen: LockoutNumbers
+  /// What holds now: as chosen, but never beyond what the directory lets stand.
+  package var effective: LockoutNumbers
+  /// Nil: no agent has told it.
+  package var directory: DirectoryLockoutNumbers?
+}
+
+/// What is nil stays.
+package struct RealmLockoutChange: Codable, Sendable {
+  package var threshold: Int?
+  package var windowSeconds: Int?
+  package var firstLockSeconds: Int?
+  package var longestLockSeconds: Int?
+
+  package init(threshold: Int? = nil, windowSeconds: Int? = nil, firstLockSeconds: Int? = nil, longestLockSeconds: Int? = nil) {
+    self.threshold = threshold
+    self.windowSeconds = windowSeconds
+    self.firstLockSeconds = firstLockSeconds
+    self.longestLockSeconds = longestLockSeconds
+  }
+}
+
 package struct AuthorityMessage: Codable, Sendable {
   package var id: String
   package var state: String

@@ -17,6 +17,7 @@ struct AdminRoutes: Sendable {
     addAgents(to: router)
     AdminCanaryRoutes(services: services).add(to: router)
     AdminUserRoutes(services: services).add(to: router)
+    AdminLockoutRoutes(services: services).add(to: router)
     AdminAuditRoutes(services: services).add(to: router)
     AdminDirectoryRoutes(services: services).add(to: router)
   }

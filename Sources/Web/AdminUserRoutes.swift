@@ -16,7 +16,8 @@ struct AdminUserRoutes: Sendable {
       let action = try segment("action", of: context)
       let actor = try services.adminRoles.actor(context, changing: action != "show")
       let message: UserRequest = try await decodeAdmin(request)
-      let (name, lockoutName) = try find(message)
+      let (name, realm) = try find(message)
+      let lockoutName = LockoutName(name, realm: realm.name)
       let now = services.now()
       func event(_ kind: AuditKind) -> AuditEvent {
         AuditEvent(time: now, kind: kind, actor: actor, realm: lockoutName.realm, subject: name.text, outcome: "done")
@@ -24,7 +25,7 @@ struct AdminUserRoutes: Sendable {
       switch action {
       case "show":
         var state = try await services.lockouts.state(of: lockoutName) ?? LockoutState()
-        Lockout.refresh(&state, policy: services.lockoutPolicy, now: now)
+        Lockout.refresh(&state, policy: services.lockoutPolicies.policy(of: realm), now: now)
         return jsonResponse(
           self.message(LockedPerson(realm: lockoutName.realm, key: lockoutName.key, object: nil, state: state)))
       case "unlock":
@@ -37,13 +38,16 @@ struct AdminUserRoutes: Sendable {
         }
         return jsonResponse(Done(done: true, message: "\(name) is no longer locked by Gatehouse. A lock of the directory's own is lifted there."))
       case "block":
+        let meaning = try await services.signIn.learn(name, realm: realm, deadline: Deadline(after: services.deadline))
         try await services.lockouts.setBlocked(true, lockoutName, now: now, audit: [event(.userBlocked)])
-        return jsonResponse(
-          Done(
-            done: true,
-            message:
-              "\(name) is blocked for every method, from now on, by every name that leads to them. Give their userPrincipalName: a name that nobody ever signed in by leads nowhere else."
-          ))
+        let extent =
+          switch meaning {
+          case .person: "by every name that leads to them"
+          case .nobody: "though the directory has nobody of that name now"
+          case nil:
+            "but the directory could not be asked whom the name means: until it can, it holds for this name and the names that are known to mean the same person"
+          }
+        return jsonResponse(Done(done: true, message: "\(name) is blocked for every method, from now on, \(extent)."))
       case "unblock":
         try await services.lockouts.setBlocked(false, lockoutName, now: now, audit: [event(.userUnblocked)])
         return jsonResponse(Done(done: true, message: "\(name) is no longer blocked."))
@@ -52,19 +56,19 @@ struct AdminUserRoutes: Sendable {
     }
   }
 
-  private func find(_ message: UserRequest) throws -> (UserName, LockoutName) {
+  private func find(_ message: UserRequest) throws -> (UserName, Realm) {
     guard let name = UserName(message.name) else { throw RequestFault.malformed("That is no user name.") }
     if let text = message.realm {
-      let realm = try realmName(text)
-      guard services.realms.realm(named: realm) != nil else {
-        throw RequestFault.notFound("There is no realm \(realm). See `gatehouse realms list`.")
+      let wanted = try realmName(text)
+      guard let realm = services.realms.realm(named: wanted) else {
+        throw RequestFault.notFound("There is no realm \(wanted). See `gatehouse realms list`.")
       }
-      return (name, LockoutName(name, realm: realm))
+      return (name, realm)
     }
     guard let realm = services.realms.realm(of: name) else {
       throw RequestFault.notFound("No realm belongs to this name; say which with --realm.")
     }
-    return (name, LockoutName(name, realm: realm.name))
+    return (name, realm)
   }
 
   private func message(_ person: LockedPerson) -> UserStateMessage {

@@ -247,7 +247,7 @@ extension UnknownCause {
   /// Entra's pass-through error number for it.
   var aadsts: Int {
     switch self {
-    case .noAgent, .agentLost, .overloaded: 80001
+    case .noAgent, .agentLost, .overloaded, .triesUnderWay, .nameMoved: 80001
     case .deadlineExceeded: 80002
     case .agentAnswerInvalid, .unsupportedByAgent: 80003
     case .sealingBroken: 80010

@@ -12,7 +12,7 @@ package struct GatewayServices: Sendable {
   package var realms: RealmDirectory
   package var realmStore: any RealmStore
   package var lockouts: any LockoutStore
-  package var lockoutPolicy: LockoutPolicy
+  package var lockoutPolicies: LockoutPolicies
   package var audit: any AuditLog
   package var hub: AgentHub
   package var registry: AgentRegistry
@@ -37,9 +37,8 @@ package struct GatewayServices: Sendable {
 
   package init(
     signIn: SignInService, admission: AdmissionGate, desk: FrontEndDesk, frontEnds: any FrontEndStore, realms: RealmDirectory,
-    realmStore: any RealmStore,
-    lockouts: any LockoutStore, lockoutPolicy: LockoutPolicy, audit: any AuditLog, hub: AgentHub, registry: AgentRegistry,
-    enrolment: AgentEnrolment, authority: AgentAuthority, canaries: CanaryRegister, quarantine: AgentQuarantine,
+    realmStore: any RealmStore, lockouts: any LockoutStore, lockoutPolicies: LockoutPolicies, audit: any AuditLog, hub: AgentHub,
+    registry: AgentRegistry, enrolment: AgentEnrolment, authority: AgentAuthority, canaries: CanaryRegister, quarantine: AgentQuarantine,
     lockoutThreshold: @escaping @Sendable (RealmName, UserName) async -> LockoutThreshold, alarms: [any AlarmSource], nodes: [String],
     nodeName: String, deadline: Duration,
     started: Instant, now: @escaping @Sendable () -> Instant, obstacles: @escaping @Sendable () async -> [String],
@@ -52,7 +51,7 @@ package struct GatewayServices: Sendable {
     self.realms = realms
     self.realmStore = realmStore
     self.lockouts = lockouts
-    self.lockoutPolicy = lockoutPolicy
+    self.lockoutPolicies = lockoutPolicies
     self.audit = audit
     self.hub = hub
     self.registry = registry

@@ -58,10 +58,14 @@ struct GatewayAssembly {
       hub: hub, registry: registry, audit: store, percent: configuration.agents.secondOpinions, deadline: configuration.signInDeadline, now: now,
       logger: logger)
     let metrics = MetricsExposition.start()
+    let policies = LockoutPolicies(standard: lockout, directory: { hub.directoryLockout(of: $0, now: now())?.policy })
+    let sprays = SprayGuard()
+    let ledger = ThrottleLedger(audit: store)
+    let validator = PassThroughValidator(hub: hub, registry: registry, opinions: opinions)
     let signIn = SignInService(
-      realms: realms, validators: [.passThrough: PassThroughValidator(hub: hub, registry: registry, opinions: opinions)], lockouts: store,
-      audit: store,
-      throttle: AddressThrottle(), policy: lockout, now: now, logger: logger)
+      realms: realms, validators: [.passThrough: validator], lockouts: store, audit: store, throttle: AddressThrottle(), sprays: sprays,
+      ledger: ledger, policies: policies, now: now, logger: logger)
+    let conflicts = LockoutConflicts(realms: realms, policies: policies, now: now)
 
     let publicURL = configuration.publicURL.description
     let nodes = [configuration.mutualTLSListener.url.description]
@@ -80,10 +84,18 @@ struct GatewayAssembly {
     let coverage = RealmCoverage(realms: realms, hub: hub, now: now)
     let drain = DrainSignal()
     let services = GatewayServices(
-      signIn: signIn, admission: admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store, lockoutPolicy: lockout,
-      audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, canaries: canaries, quarantine: quarantine,
-      lockoutThreshold: { _, _ in .unknown("agents do not report it yet") },
-      alarms: [hub, coverage, reserve, reload, watch, opinions], nodes: nodes,
+      signIn: signIn, admission: admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
+      lockoutPolicies: policies, audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, canaries: canaries,
+      quarantine: quarantine,
+      lockoutThreshold: { realm, user in
+        let answer = await validator.lookUp(user, realm: realm, deadline: Deadline(after: configuration.signInDeadline))
+        guard case .person = answer.meaning else {
+          return .unknown(answer.meaning == nil ? "no agent could look the account up" : "the directory has nobody of that name")
+        }
+        guard let policy = answer.lockout else { return .unknown("the agent does not tell the account's lockout policy") }
+        return policy.locks ? .after(policy.threshold) : .none
+      },
+      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts], nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
         do {
@@ -120,6 +132,8 @@ struct GatewayAssembly {
           coverage.look()
         },
         .init("certificate files", every: .seconds(5)) { await reload.look() },
+        .init("sprays", every: .seconds(5)) { try await store.append(sprays.tick(now: now())) },
+        .init("throttled sign-ins", every: .seconds(60)) { try await ledger.flush(now: now()) },
         .init("disk reserve", every: .seconds(5)) { reserve.refresh() },
         .init("idle lockouts", every: .seconds(3600)) { _ = try await store.forgetIdle(policy: policy, now: now()) },
         .init("agent CA", every: .seconds(3600)) { try await authority.advance(now: now()) },
@@ -136,6 +150,7 @@ struct GatewayAssembly {
       publicListener, admin, watch, opinions,
       ShutdownStep(name: "drain", logger: logger) {
         drain.begin()
+        try? await ledger.flush(now: now())
         try? await store.append([AuditEvent(time: now(), kind: .gatewayStopped, actor: "gatehouse", subject: node, outcome: "done")])
         // Load balancers look every second or so: they must see readiness fail before the doors close.
         try? await Task.sleep(for: min(grace / 2, .seconds(3)))

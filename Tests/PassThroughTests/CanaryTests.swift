@@ -30,7 +30,7 @@ struct CanaryTests {
 
   func question() throws -> Question {
     Question(
-      realm: try realm(), userName: try #require(UserName("alice")), password: try #require(Password(Secret("x".utf8))), wanting: .none,
+      realm: try realm(), userName: try #require(UserName("alice")), password: Password(Secret("x".utf8)), wanting: .none,
       deadline: Deadline(after: .seconds(8)))
   }
 

@@ -13,7 +13,7 @@ struct HubStateTests {
 
   func question(realm name: String = "contoso.com") throws -> Question {
     Question(
-      realm: try realm(name), userName: try #require(UserName("alice")), password: try #require(Password(Secret("x".utf8))), wanting: .none,
+      realm: try realm(name), userName: try #require(UserName("alice")), password: Password(Secret("x".utf8)), wanting: .none,
       deadline: Deadline(after: .seconds(8)))
   }
 

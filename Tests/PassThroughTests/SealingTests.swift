@@ -15,7 +15,7 @@ struct SealingTests {
   func question(_ user: String = "alice@contoso.com", password: String = "correct horse") throws -> Question {
     Question(
       realm: try #require(RealmName("contoso.com")), userName: try #require(UserName(user)),
-      password: try #require(Password(Secret(password.utf8))), wanting: AttributeRequest(attributes: ["mail"]), deadline: Deadline(after: .seconds(8))
+      password: Password(Secret(password.utf8)), wanting: AttributeRequest(attributes: ["mail"]), deadline: Deadline(after: .seconds(8))
     )
   }
 

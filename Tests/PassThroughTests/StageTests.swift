@@ -19,7 +19,7 @@ struct StageTests {
 
   func question() throws -> Question {
     Question(
-      realm: try realm(), userName: try #require(UserName("alice")), password: try #require(Password(Secret("x".utf8))), wanting: .none,
+      realm: try realm(), userName: try #require(UserName("alice")), password: Password(Secret("x".utf8)), wanting: .none,
       deadline: Deadline(after: .seconds(8)))
   }
 

@@ -21,8 +21,15 @@ struct WireCodingTests {
       groups: ["CN=Staff", "CN=\\2C \u{0}"], passwordExpires: Instant(milliseconds: -5))
     var undecided = Judgement(.unknown(.directoryBusy), trace: trace)
     undecided.uncertainTries = 1
+    undecided.facts = LockoutFacts(
+      count: 2, lastWrongMillisecondsAgo: 5, passwordSet: 133_000_000_000_000_000,
+      policy: DirectoryLockoutPolicy(threshold: 5, window: .seconds(1800), lock: nil), bindSent: true)
+    var refused = Judgement(.refused(Refusal(.wrongPassword, object: object)))
+    refused.facts = LockoutFacts(policy: DirectoryLockoutPolicy(threshold: 5, window: .seconds(1800), lock: .seconds(60)), bindSent: false)
     let at = Instant(milliseconds: 1_795_260_831_587)
     return [
+      VerdictBody(refused, at: at), VerdictBody(Judgement(.person(Identifier()), trace: trace), at: at),
+      VerdictBody(Judgement(.nobody, trace: []), at: at),
       VerdictBody(Judgement(.accepted(person), trace: trace), at: at),
       VerdictBody(
         Judgement(.accepted(AcceptedPerson(object: object, immutableID: "", userPrincipalName: "x")), trace: []), at: at),
@@ -52,10 +59,16 @@ struct WireCodingTests {
   @Test("So do polls, questions and batches, with everything and with nothing optional")
   func others() throws {
     try holdsTogether(WorkRequest(lane: LaneID()))
-    try holdsTogether(WorkRequest(lane: LaneID(), instance: Identifier()))
+    try holdsTogether(WorkRequest(lane: LaneID(), instance: Identifier(), understands: nil))
+    try holdsTogether(WorkRequest(lane: LaneID(), instance: Identifier(), understands: 2))
     let frame = QuestionFrame(
       id: question, kind: "validate", realm: try #require(realm), userName: "älice\\\"@contoso.com",
       wanting: AttributeRequest(attributes: ["mail"], groups: true), remainingMilliseconds: 4999, sealed: "AAAA")
+    var allowed = frame
+    allowed.allowance = TryAllowance(expected: Identifier(), undecided: 1, charged: 2, isFamiliar: true, refusedAt: -4, counted: 3)
+    var strangers = frame
+    strangers.allowance = TryAllowance(expected: nil)
+    try holdsTogether(WorkResponse(encapsulatedKey: "", questions: [allowed, strangers]))
     try holdsTogether(WorkResponse())
     try holdsTogether(WorkResponse(encapsulatedKey: "AQID", questions: [frame, frame]))
     try holdsTogether(VerdictsRequest(verdicts: []))
@@ -89,8 +102,8 @@ struct WireCodingTests {
     let batch = try VerdictsRequest(message: VerdictsRequest(signing: drafts, stages: [], key: key).message)
     #expect(batch.isSigned(by: key.publicKey))
     #expect(!batch.isSigned(by: P256.Signing.PrivateKey().publicKey))
-    #expect(batch.verdicts[0].verified(inBatch: digests[0], realm: realm) != nil)
-    #expect(batch.verdicts[0].verified(inBatch: digests[1], realm: realm) == nil)
+    #expect(batch.verdicts[0].verified(inBatch: digests[0], kind: .validate, realm: realm) != nil)
+    #expect(batch.verdicts[0].verified(inBatch: digests[1], kind: .validate, realm: realm) == nil)
     var changed = batch
     changed.verdicts.swapAt(0, 1)
     #expect(!changed.isSigned(by: key.publicKey))

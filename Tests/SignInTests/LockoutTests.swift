@@ -13,15 +13,15 @@ private final class Person {
 
   func admit() -> LockoutAdmission { Lockout.admit(&state, name: Person.name, id: Identifier(), policy: policy, now: now) }
 
-  /// The id of the try, or nil where it was refused.
-  func begin() -> Identifier? {
+  /// The try, or nil where it was refused.
+  func begin() -> LockoutReservation? {
     guard case .admitted(let reservation) = admit() else { return nil }
-    return reservation.id
+    return reservation
   }
 
   @discardableResult
-  func end(_ id: Identifier, _ outcome: LockoutOutcome) -> LockoutStanding {
-    Lockout.settle(&state, id: id, outcome: outcome, policy: policy, now: now)
+  func end(_ reservation: LockoutReservation, _ outcome: LockoutOutcome) -> LockoutStanding {
+    Lockout.settle(&state, reservation, outcome: outcome, policy: policy, now: now)
   }
 
   /// One whole try; whether it was let through.
@@ -119,13 +119,13 @@ private final class Person {
     guard let early else { return }
     // The tenth failure comes from elsewhere: what was counted under another name of the person.
     var elsewhere = LockoutState()
-    elsewhere.failures = 5
-    elsewhere.lastFailure = person.now
+    elsewhere.strangers.failures = 5
+    elsewhere.strangers.lastFailure = person.now
     Lockout.merge(elsewhere, into: &person.state, policy: person.policy, now: person.now)
     let until = person.now.adding(.seconds(60))
     #expect(Lockout.standing(of: person.state, now: person.now) == .locked(until: until))
     #expect(person.end(early, .succeeded) == .locked(until: until))
-    #expect(person.end(Identifier(), .failed) == .locked(until: until))
+    #expect(person.end(LockoutReservation(id: Identifier(), name: Person.name), .failed) == .locked(until: until))
     #expect(person.admit() == .locked(until: until))
     #expect(person.state.locks == 1)
   }
@@ -136,7 +136,7 @@ private final class Person {
     Lockout.unlock(&person.state)
     person.wait(.seconds(1_000_000_000))
     #expect(person.admit() == .blocked)
-    #expect(person.end(Identifier(), .succeeded) == .blocked)
+    #expect(person.end(LockoutReservation(id: Identifier(), name: Person.name), .succeeded) == .blocked)
   }
 
   @Test func `survives a clock that jumps: nobody stays locked for longer than the longest lock`() {
@@ -176,8 +176,8 @@ private final class Person {
       var (first, second) = (one.state, two.state)
       Lockout.merge(two.state, into: &first, policy: one.policy, now: now)
       Lockout.merge(one.state, into: &second, policy: one.policy, now: now)
-      first.reservations.sort { $0.id.bytes.lexicographicallyPrecedes($1.id.bytes) }
-      second.reservations.sort { $0.id.bytes.lexicographicallyPrecedes($1.id.bytes) }
+      first.strangers.reservations.sort { $0.id.bytes.lexicographicallyPrecedes($1.id.bytes) }
+      second.strangers.reservations.sort { $0.id.bytes.lexicographicallyPrecedes($1.id.bytes) }
       #expect(first == second)
     }
   }
@@ -204,7 +204,7 @@ private final class Person {
     for _ in 0..<60 {
       let person = Person()
       person.policy = policy
-      var open: [(id: Identifier, begun: Instant)] = []
+      var open: [(id: LockoutReservation, begun: Instant)] = []
       var failures: [Instant] = []
       // From hammering without a pause to waiting out each lock.
       let haste = [1, 30, 600, 2000].randomElement(using: &generator) ?? 1

@@ -91,7 +91,8 @@ struct LiveGateway: Sendable {
     let logger = Logger(label: "test") { _ in QuietLog() }
     let validator: any PasswordValidator = options.asksAgents ? PassThroughValidator(hub: hub, registry: registry) : script
     let signIn = SignInService(
-      realms: realms, validators: [.passThrough: validator], lockouts: store, audit: store, throttle: AddressThrottle(), policy: LockoutPolicy(),
+      realms: realms, validators: [.passThrough: validator], lockouts: store, audit: store, throttle: AddressThrottle(),
+      policies: LockoutPolicies(standard: LockoutPolicy()),
       now: time.reading, logger: logger)
     (publicPort, mutualPort, operationsPort) = (try freePort(), try freePort(), try freePort())
     let node = "https://localhost:\(mutualPort)"
@@ -102,10 +103,8 @@ struct LiveGateway: Sendable {
     web = GatewayWeb(
       services: GatewayServices(
         signIn: signIn, admission: options.admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
-        lockoutPolicy: LockoutPolicy(),
-        audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority,
-        canaries: canaries, quarantine: quarantine,
-        lockoutThreshold: { _, _ in .none }, alarms: [],
+        lockoutPolicies: LockoutPolicies(standard: LockoutPolicy()), audit: store, hub: hub, registry: registry, enrolment: enrolment,
+        authority: authority, canaries: canaries, quarantine: quarantine, lockoutThreshold: { _, _ in .none }, alarms: [],
         nodes: [node], nodeName: "test",
         deadline: options.deadline, started: time.now, now: time.reading, obstacles: { obstacles.value },
         metrics: {

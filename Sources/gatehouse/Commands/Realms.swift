@@ -5,7 +5,8 @@ import Web
 /// The people of one directory, and by which names they are recognised.
 struct Realms: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Which names belong to which directory.", subcommands: [List.self, Add.self, Remove.self, Canary.self], defaultSubcommand: List.self)
+    abstract: "Which names belong to which directory.", subcommands: [List.self, Add.self, Remove.self, Lockout.self, Canary.self],
+    defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List the realms.")
@@ -47,6 +48,58 @@ struct Realms: AsyncParsableCommand {
       let done: Done = try await admin.client.delete("realms/\(pathSegment(name))")
       if admin.json { return try printJSON(done) }
       print(done.message)
+    }
+  }
+
+  struct Lockout: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Show or set how many wrong passwords a realm's people have before Gatehouse locks them.",
+      discussion:
+        "What would let the directory's own lock be reached is refused. Without options it shows what holds. "
+        + "Example: gatehouse realms lockout contoso --threshold 5 --window 30m --first-lock 31m")
+    @OptionGroup var admin: AdminOptions
+    @Argument(help: "The realm's name.") var name: String
+    @Option(name: .long, help: "Wrong passwords inside the window that lock; 1 to 100.") var threshold: Int?
+    @Option(name: .long, help: "How long a wrong password counts (30m).") var window: String?
+    @Option(name: .long, help: "How long the first lock lasts (60s); each further one is twice as long.") var firstLock: String?
+    @Option(name: .long, help: "The longest that a lock lasts (30m).") var longestLock: String?
+    @Flag(name: .customLong("default"), help: "Go back to what the gateway's configuration says.") var isDefault = false
+
+    func validate() throws {
+      let isChange = threshold != nil || window != nil || firstLock != nil || longestLock != nil
+      if isDefault, isChange { throw ValidationError("--default goes alone.") }
+      for text in [window, firstLock, longestLock] {
+        if let text, parseDuration(text) == nil { throw ValidationError("\"\(text)\" is no duration; write it like 90s, 30m or 2h.") }
+      }
+    }
+
+    func run() async throws {
+      let path = "realms/\(pathSegment(name))/lockout"
+      func seconds(_ text: String?) -> Int? { text.flatMap(parseDuration).map { Int($0.components.seconds) } }
+      let change = RealmLockoutChange(
+        threshold: threshold, windowSeconds: seconds(window), firstLockSeconds: seconds(firstLock), longestLockSeconds: seconds(longestLock))
+      let told: RealmLockoutMessage
+      if isDefault {
+        told = try await admin.client.delete(path)
+      } else if threshold != nil || window != nil || firstLock != nil || longestLock != nil {
+        told = try await admin.client.patch(path, change)
+      } else {
+        told = try await admin.client.get(path)
+      }
+      if admin.json { return try printJSON(told) }
+      func row(_ title: String, _ numbers: LockoutNumbers) -> [String] {
+        [title, "\(numbers.threshold)"]
+          + [numbers.windowSeconds, numbers.firstLockSeconds, numbers.longestLockSeconds].map { describe(.seconds($0)) }
+      }
+      var rows = [row(told.isDefault ? "default" : "realm's own", told.chosen), row("holds now", told.effective)]
+      if let directory = told.directory {
+        rows.append([
+          "directory", directory.threshold == 0 ? "never locks" : "\(directory.threshold)", describe(.seconds(directory.windowSeconds)),
+          directory.lockSeconds.map { describe(.seconds($0)) } ?? "for good", "-",
+        ])
+      }
+      printTable(["LOCKOUT", "THRESHOLD", "WINDOW", "FIRST LOCK", "LONGEST LOCK"], rows)
+      if told.directory == nil { print("No agent has told the directory's lockout yet.") }
     }
   }
 

@@ -17,17 +17,19 @@ final class AgentProcess: Sendable {
   private let running = Mutex<ServerProcess?>(nil)
 
   /// - Parameters:
+  ///   - servers: addresses of the directory's servers; nil: the sample domain's.
   ///   - directory: the lines of the configuration that say where the directory's servers are; nil: the sample domain's address.
   ///   - resolver: a file in place of /etc/resolv.conf, for this process alone.
   init(
-    name: String, scenario: String, domain: SambaDomain.Settings, service: Service? = nil, proxyPort: Int? = nil, directory: [String]? = nil,
-    resolver: String? = nil
+    name: String, scenario: String, domain: SambaDomain.Settings, service: Service? = nil, servers: [String]? = nil,
+    proxyPort: Int? = nil, directory: [String]? = nil, resolver: String? = nil
   ) throws {
     self.name = name
     folder = try BuiltProgram.folder(scenario + "-agent-" + name)
     log = try BuiltProgram.log(scenario, "agent-" + name)
     self.resolver = resolver
-    let directory = directory ?? ["servers: ['\(domain["AD_IP"])']"]
+    let addresses = (servers ?? [domain["AD_IP"]]).map { "'\($0)'" }.joined(separator: ", ")
+    let directory = directory ?? ["servers: [\(addresses)]"]
     let service = service ?? Service(bindName: domain["SERVICE_DN"], passwordFile: domain["SERVICE_PASSWORD_FILE"])
     let configuration = """
       dataDirectory: data

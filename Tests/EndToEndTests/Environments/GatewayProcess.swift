@@ -8,7 +8,7 @@ import Synchronization
 /// A real gateway: the built program with a configuration of its own, in a folder and on loopback ports of its own.
 final class GatewayProcess: Sendable {
   struct Options: Sendable {
-    /// Of our own lockout. High, so that only the scenarios that are about it meet it; the sample domain itself locks after three.
+    /// Of our own lockout. High, so that only the scenarios that are about it meet it; the sample domain's own is higher still.
     var threshold = 50
     /// Whatever else the configuration file shall say.
     var extra = ""
@@ -81,6 +81,12 @@ final class GatewayProcess: Sendable {
     guard let response = try? await HTTPClient.shared.execute(request, timeout: .seconds(2)) else { return nil }
     _ = try? await response.body.collect(upTo: 1 << 16)
     return Int(response.status.code)
+  }
+
+  /// What /metrics tells.
+  func metrics() async throws -> String {
+    let response = try await HTTPClient.shared.execute(HTTPClientRequest(url: "http://127.0.0.1:\(operationsPort)/metrics"), timeout: .seconds(5))
+    return String(decoding: try await response.body.collect(upTo: 1 << 20).readableBytesView, as: UTF8.self)
   }
 
   func stop() async { await process?.stop() }

@@ -22,10 +22,11 @@ final class House: Sendable {
 
   /// Builds the house, lets `body` live in it, and ends everything, however that went.
   static func with(
-    _ scenario: String, agents names: [String] = ["one"], options: GatewayProcess.Options = GatewayProcess.Options(),
+    _ scenario: String, in samba: SambaDomain = .standard, agents names: [String] = ["one"],
+    options: GatewayProcess.Options = GatewayProcess.Options(),
     _ body: (House) async throws -> Void
   ) async throws {
-    let domain = try await SambaDomain.standard.settings()
+    let domain = try await samba.settings()
     let gateway = try await GatewayProcess(scenario: scenario, options: options)
     do {
       try await gateway.start()
@@ -105,8 +106,7 @@ final class House: Sendable {
 }
 
 extension SambaDomain {
-  /// Forgets the bad tries of people whom other scenarios guess at too: the sample domain locks after three, and no success resets what is counted
-  /// of somebody who may not sign in.
+  /// Forgets the bad tries of people whom other scenarios guess at too: no success resets what is counted of somebody who may not sign in.
   static func forgive(_ names: [String], in domain: Settings) async throws {
     let script = """
       import sys

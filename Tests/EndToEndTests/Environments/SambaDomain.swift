@@ -8,6 +8,11 @@ actor SambaDomain {
   static let standard = SambaDomain(name: "standard", extra: [])
   /// Changed passwords stop working at once.
   static let strict = SambaDomain(name: "strict", extra: ["old password allowed period = 0"])
+  /// Locks after five wrong passwords, and has a second domain controller that counts for itself: Samba does not forward wrong passwords.
+  static let locking = SambaDomain(name: "locking", extra: [], threshold: 5)
+
+  /// So high that only the scenarios that are about the directory's lock meet it; these give their people a stricter one.
+  static let lockoutThreshold = 100
 
   /// What `sample-domain env` tells.
   struct Settings: Sendable {
@@ -28,12 +33,15 @@ actor SambaDomain {
 
   private let name: String
   private let extra: [String]
+  private let threshold: Int
   private var starting: Task<Settings, any Error>?
   private var process: LeashedProcess?
+  private var secondProcess: LeashedProcess?
 
-  private init(name: String, extra: [String]) {
+  private init(name: String, extra: [String], threshold: Int = SambaDomain.lockoutThreshold) {
     self.name = name
     self.extra = extra
+    self.threshold = threshold
   }
 
   /// The running domain with its people.
@@ -60,22 +68,42 @@ actor SambaDomain {
   static let tool = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().appendingPathComponent("deploy/sample-domain").path
 
-  private func start() async throws -> Settings {
-    let process = ProcessInfo.processInfo.processIdentifier
-    let directory = "/tmp/gatehouse-tests-\(process)/\(name)"
-    // Samba has fixed ports, so that every run and every domain takes a loopback address of its own.
-    let ip = "127.\(extra.isEmpty ? 20 : 21).\(process / 200 % 200 + 1).\(process % 200 + 1)"
+  /// A second domain controller, with everything that the first one has now; nothing is replicated afterwards.
+  func second() async throws -> Settings {
+    let first = try await settings()
+    let directory = first.directory + "-2"
+    let ip = first["AD_IP"].replacing("127.22.", with: "127.23.")
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     let (leashed, output) = try await LeashedProcess.start(
-      #"tool=$1 dir=$2; shift 2; "$tool" up --dir "$dir" --until-stdin-closes "$@"; rm -rf "$dir"; rmdir "$(dirname "$dir")" 2>/dev/null"#,
-      arguments: [SambaDomain.tool, directory, "--ip", ip, "--"] + extra, until: "PEOPLE_FILE=", within: .seconds(60))
-    self.process = leashed
+      #"tool=$1 dir=$2; shift 2; "$tool" up --dir "$dir" --until-stdin-closes "$@"; rm -rf "$dir""#,
+      arguments: [SambaDomain.tool, directory, "--joining", first.directory, "--name", "dc2", "--ip", ip], until: "PEOPLE_FILE=",
+      within: .seconds(90))
+    secondProcess = leashed
+    return Settings(values: SambaDomain.values(output), directory: directory)
+  }
+
+  private static func values(_ output: String) -> [String: String] {
     var values: [String: String] = [:]
     for line in output.split(separator: "\n") {
       guard let equals = line.firstIndex(of: "=") else { continue }
       values[String(line[..<equals])] = String(line[line.index(after: equals)...])
     }
-    try await LeashedProcess.run(SambaDomain.tool, ["people", "--dir", directory])
+    return values
+  }
+
+  private func start() async throws -> Settings {
+    let process = ProcessInfo.processInfo.processIdentifier
+    let directory = "/tmp/gatehouse-tests-\(process)/\(name)"
+    // Samba has fixed ports, so that every run and every domain takes a loopback address of its own.
+    let net = ["standard": 20, "strict": 21][name] ?? 22
+    let ip = "127.\(net).\(process / 200 % 200 + 1).\(process % 200 + 1)"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    let (leashed, output) = try await LeashedProcess.start(
+      #"tool=$1 dir=$2; shift 2; "$tool" up --dir "$dir" --until-stdin-closes "$@"; rm -rf "$dir"; rmdir "$(dirname "$dir")" 2>/dev/null"#,
+      arguments: [SambaDomain.tool, directory, "--ip", ip, "--"] + extra, until: "PEOPLE_FILE=", within: .seconds(60))
+    self.process = leashed
+    let values = SambaDomain.values(output)
+    try await LeashedProcess.run(SambaDomain.tool, ["people", "--dir", directory, "--lockout-threshold", "\(threshold)"])
     return Settings(values: values, directory: directory)
   }
 }
