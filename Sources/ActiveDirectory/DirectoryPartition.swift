@@ -74,10 +74,16 @@ final class DirectoryPartition: Sendable {
     var last: LDAPFault?
     var servers: [DirectoryServer]
     var usual: Duration?
-    if let only { servers = [only] } else { (servers, usual) = try await locator.servers(for: .search, deadline: deadline) }
+    if let only {
+      // What only this server can tell is worth a moment, not the question's time: whoever asks for it can do without.
+      guard locator.isInUse(only) else { throw .turnedAway }
+      servers = [only]
+    } else {
+      (servers, usual) = try await locator.servers(for: .search, deadline: deadline)
+    }
     for (index, server) in servers.enumerated() {
       guard !deadline.hasPassed else { throw last ?? .noTime }
-      let isLast = index == servers.count - 1
+      let isLast = index == servers.count - 1 && only == nil
       let share = share(of: deadline, isLast: isLast)
       // A search may be asked twice, so that silence is not waited for to its end while others can answer.
       let patience = isLast ? settings.timeouts.operation : max(DirectoryPartition.leastPatience, usual ?? DirectoryPartition.firstPatience)

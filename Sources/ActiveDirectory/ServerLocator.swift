@@ -139,6 +139,9 @@ final class ServerLocator: Sendable {
     }
   }
 
+  /// Whether nothing speaks against asking this server.
+  func isInUse(_ server: DirectoryServer) -> Bool { state.withLock { ($0.group.health[server]?.state ?? .closed) == .closed } }
+
   /// What is known of each server now.
   func health() async -> [(server: DirectoryServer, health: ServerHealth)] {
     let known = await candidates(deadline: Deadline(after: .milliseconds(100)))
