@@ -97,12 +97,13 @@ package struct DirectoryDomain: Sendable, Equatable {
 
 /// Who answers for a domain.
 package enum ServerSource: Sendable, Equatable {
-  /// In order of preference.
+  /// Equals: the load spreads over them by how soon they answer. The order decides only while nothing is known of them.
   case list([DirectoryServer])
-  /// By DNS: `_ldap._tcp.<site>._sites.dc._msdcs.<domain>` where a site is given, then `_ldap._tcp.dc._msdcs.<domain>`, then `_ldap._tcp.<domain>`.
-  case serviceRecords(domain: String, site: String?)
-  /// By DNS: `_gc._tcp.<forest>`.
-  case globalCatalogRecords(forest: String)
+  /// By DNS: `_ldap._tcp.<site>._sites.dc._msdcs.<domain>` where a site is given, before the others of `_ldap._tcp.dc._msdcs.<domain>` or, where
+  /// there are none, of `_ldap._tcp.<domain>`. `fallback` is asked where DNS tells nobody.
+  case serviceRecords(domain: String, site: String?, fallback: [DirectoryServer] = [])
+  /// By DNS: `_gc._tcp.<forest>`; `fallback` as above.
+  case globalCatalogRecords(forest: String, fallback: [DirectoryServer] = [])
 }
 
 /// A directory server.
@@ -141,22 +142,22 @@ package enum ServiceCredential: Sendable, Equatable {
 package struct DirectoryTimeouts: Sendable, Equatable {
   /// TCP and TLS, per server.
   package var connect: Duration
+  /// The same and the service account's log-on, while others can be asked in the server's place.
+  package var quickConnect: Duration
   /// A search or bind, per server.
   package var operation: Duration
-  /// How long a failed server is asked last.
-  package var setAside: Duration
   /// How long an unused connection is kept; AD ends it after 15 minutes by itself.
   package var idle: Duration
   /// How long a refused service credential rests before it is tried again.
   package var credentialRest: Duration
 
   package init(
-    connect: Duration = .seconds(3), operation: Duration = .seconds(5), setAside: Duration = .seconds(5), idle: Duration = .seconds(300),
+    connect: Duration = .seconds(3), quickConnect: Duration = .seconds(1), operation: Duration = .seconds(5), idle: Duration = .seconds(300),
     credentialRest: Duration = .seconds(300)
   ) {
     self.connect = connect
+    self.quickConnect = min(connect, quickConnect)
     self.operation = operation
-    self.setAside = setAside
     self.idle = idle
     self.credentialRest = credentialRest
   }

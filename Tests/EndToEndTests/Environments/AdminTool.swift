@@ -98,6 +98,19 @@ enum Told {
     var obstacles: [String]
   }
 
+  struct Weather: Decodable {
+    struct Server: Decodable {
+      var server: String
+      var state: String
+      var lastFault: String?
+      var connections: Int
+      var connectionLimit: Int
+    }
+    var agent: String
+    var reporting: Bool
+    var servers: [Server]
+  }
+
   struct UserState: Decodable {
     var name: String?
     var failures: Int
