@@ -21,7 +21,7 @@ extension HubState {
       return session
     }
     func isWell(_ session: Session) -> Bool {
-      !session.silent && (session.withoutPollSince.map { now - $0 <= HubState.pollGap } ?? true)
+      !session.silent && session.failingUntil <= now && (session.withoutPollSince.map { now - $0 <= HubState.pollGap } ?? true)
     }
     let roster = rosters[realm] ?? []
     var chance = Chance(random)

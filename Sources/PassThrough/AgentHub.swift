@@ -79,7 +79,7 @@ package final class AgentHub: Sendable {
   }
 
   /// The realms whose questions are for proven agents only.
-  func guardRealms(_ realms: Set<RealmName>) {
+  package func guardRealms(_ realms: Set<RealmName>) {
     let now = now
     perform { $0.machine.guardRealms(realms, now: now) }
   }

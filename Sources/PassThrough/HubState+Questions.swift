@@ -32,7 +32,12 @@ extension HubState {
       session.answered += 1
       session.lastBeat = now
       session.silent = false
-      HubState.learn(Double(now - delivered), &session, usual: usualLatency(beside: agent, session), now: now)
+      if case .unknown = judgement.verdict {
+        session.failingUntil = now + HubState.failurePause
+      } else {
+        session.failingUntil = 0
+        HubState.learn(Double(now - delivered), &session, usual: usualLatency(beside: agent, session), now: now)
+      }
       sessions[agent] = session
     }
     var judgement = judgement

@@ -52,6 +52,8 @@ package struct HubState: Sendable {
   package static let startPatience: HubTime = 2000
   /// So long after a second process was first refused, the first one must have shown itself again for the two to be called twins.
   package static let twinProof: HubTime = 500
+  /// So long an agent is spared after it could not find something out.
+  package static let failurePause: HubTime = 1000
   /// An alarm about one identity at two places stands this long after it was last seen.
   package static let twinMemory: HubTime = 300_000
 
@@ -108,6 +110,9 @@ package struct HubState: Sendable {
     var share = 0.0
     /// It let a question lie; passed over while others are there, until it says something.
     var silent = false
+    /// It could not find something out a moment ago; passed over until then while others are there. Such answers are quick: by their speed
+    /// alone an agent whose directory is away would draw everything to itself.
+    var failingUntil: HubTime = 0
     package var draining = false
     /// It reports stages; of one that does not, silence says nothing.
     package var reportsStages = false

@@ -44,6 +44,7 @@ struct AdminCanaryRoutes: Sendable {
       let event = AuditEvent(
         time: services.now(), kind: .canarySet, actor: actor, realm: realm, subject: realm.text, outcome: "done", details: details)
       try await services.canaries.set(Canary(realm: realm, userName: userName, password: password), audit: [event])
+      services.hub.guardRealms(services.canaries.realms)
       return jsonResponse(
         Done(
           done: true, message: "\(userName.text) is the canary of realm \(realm): agents get questions about the realm once they have answered it."))

@@ -173,6 +173,26 @@ struct StageTests {
     #expect(hub.expected(kept, from: first) != nil)
   }
 
+  @Test("An agent that cannot find out, however quickly it says so, is passed over for a moment while there is another")
+  func failing() throws {
+    var hub = HubState()
+    try connect([first, second], to: &hub)
+    /// Asks, and lets whoever is asked answer at once: the first agent never finds out.
+    func ask(at now: HubTime) throws -> Identifier? {
+      let question = try question()
+      _ = hub.ask(question, deadline: 60_000, now: now, random: Int(now))
+      guard let agent = holder(question.id, hub) else { return nil }
+      _ = hub.answered(question.id, by: agent, agent == first ? Judgement(.unknown(.noDirectoryServer)) : no, now: now)
+      _ = hub.poll(Int(now) + 10, agent: agent, realms: [try realm()], now: now)
+      return agent
+    }
+    var asked: [Identifier?] = []
+    for now in HubTime(0)..<900 { asked.append(try ask(at: now)) }
+    #expect(asked.filter { $0 == first }.count <= 1)
+    _ = hub.drop(agent: second, now: 901)
+    #expect(try ask(at: 902) == first, "better than nobody")
+  }
+
   @Test("A beat that tells of the end releases the polls, and what was not handed out goes to others")
   func draining() throws {
     var hub = HubState()
