@@ -230,6 +230,8 @@ struct LDAPSearch: Sendable {
   struct Outcome: Sendable {
     var entries: [LDAPEntry]
     var isComplete: Bool
+    /// Who answered.
+    var server: DirectoryServer?
   }
 
   var base: String

@@ -17,11 +17,13 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     var entry: LDAPEntry
     var partition: DirectoryPartition
     var domain: DirectoryDomain
+    /// Who found it.
+    var server: DirectoryServer?
   }
 
   private enum Finding: Sendable {
     case person(Found)
-    case nobody(Refusal)
+    case nobody(Refusal, server: DirectoryServer?)
   }
 
   private let settings: DirectorySettings
@@ -31,6 +33,10 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   private let standing: DirectoryAlarms
   private let threads: DirectoryThreads
   private let groups = GroupLookup()
+  /// The wall clock, for the times in reports.
+  let now: @Sendable () -> Instant
+  /// All of them, each once.
+  let partitions: [DirectoryPartition]
 
   /// - Parameters:
   ///   - settings: one realm's directory.
@@ -48,9 +54,10 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
         source: source, isGlobalCatalog: isGlobalCatalog, settings: settings, logOn: logOn, names: names, alarms: alarms, timers: timers)
     }
     self.settings = settings
+    self.now = now
     self.logOn = logOn
     standing = alarms
-    threads = DirectoryThreads(maximumWaiting: settings.maximumWaiting, timers: timers)
+    threads = DirectoryThreads(binds: settings.bindConnections * settings.serverCount, maximumWaiting: settings.maximumWaiting, timers: timers)
     // Several search bases of one domain share its servers' connections.
     var made: [(domain: DirectoryDomain, partition: DirectoryPartition)] = []
     for domain in settings.domains {
@@ -58,15 +65,18 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
       made.append((domain, known ?? partition(domain.servers, isGlobalCatalog: false)))
     }
     domains = made
-    globalCatalog = settings.globalCatalog.map { partition($0, isGlobalCatalog: true) }
+    let catalog = settings.globalCatalog.map { partition($0, isGlobalCatalog: true) }
+    globalCatalog = catalog
+    var distinct: [DirectoryPartition] = catalog.map { [$0] } ?? []
+    for (_, partition) in made where !distinct.contains(where: { $0 === partition }) { distinct.append(partition) }
+    partitions = distinct
   }
 
   package func alarms() async -> [Alarm] { standing.all }
 
   /// Lets all kept connections go; the next question makes new ones.
   package func closeConnections() {
-    globalCatalog?.renew()
-    for (_, partition) in domains { partition.renew() }
+    for partition in partitions { partition.renew() }
   }
 
   /// Whether the directory can be searched now: reached, its certificate accepted, the service account logged on. Nil where all is well.
@@ -77,7 +87,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     do throws(LDAPFault) {
       try await logOn.check()
       let query = LDAPSearch(base: "", scope: .base, filter: .present("objectClass"), attributes: [], limit: 1)
-      for partition in domains.map(\.partition) + (globalCatalog.map { [$0] } ?? []) {
+      for partition in partitions {
         _ = try await partition.search(query, deadline: deadline, trace: trace)
       }
       return nil
@@ -118,8 +128,8 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     switch try await find(name, wanted: wanted, deadline: deadline, trace: trace) {
     case .person(let found):
       return try await bind(as: found, credential, request, wanted: wanted, deadline: deadline, permission: permission, trace: trace)
-    case .nobody(let refusal):
-      return try await bindToNobody(credential, refusal, deadline: deadline, permission: permission, trace: trace)
+    case .nobody(let refusal, let server):
+      return try await bindToNobody(credential, refusal, preferring: server, deadline: deadline, permission: permission, trace: trace)
     }
   }
 
@@ -129,12 +139,14 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   ) async throws(LDAPFault) -> Finding {
     var candidates: [(entry: LDAPEntry, index: Int)] = []
     var isComplete = true
+    var servers: [ObjectIdentifier: DirectoryServer] = [:]
     func search(_ partition: DirectoryPartition, base: String) async throws(LDAPFault) -> [LDAPEntry] {
       let query = LDAPSearch(
         base: base, scope: .subtree, filter: name.filter(people: settings.personFilter),
         attributes: unique(PersonAttributes.needed(settings.kind, loginAttributes: settings.loginAttributes) + wanted), limit: 20)
       let outcome = try await partition.search(query, deadline: deadline, trace: trace)
       isComplete = isComplete && outcome.isComplete
+      servers[ObjectIdentifier(partition)] = outcome.server
       return outcome.entries
     }
     if let globalCatalog {
@@ -153,14 +165,18 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
         }
       }
     }
-    guard isComplete else { return .nobody(Refusal(.ambiguousName)) }
+    func asked(_ partition: DirectoryPartition?) -> DirectoryServer? { partition.flatMap { servers[ObjectIdentifier($0)] } }
+    let nobodysServer = asked(domains.first?.partition)
+    guard isComplete else { return .nobody(Refusal(.ambiguousName), server: nobodysServer) }
     switch name.choose(among: candidates.map(\.entry)) {
-    case .nobody: return .nobody(Refusal(.userNotFound))
-    case .several: return .nobody(Refusal(.ambiguousName))
+    case .nobody: return .nobody(Refusal(.userNotFound), server: nobodysServer)
+    case .several: return .nobody(Refusal(.ambiguousName), server: nobodysServer)
     case .one(let entry):
-      guard let candidate = candidates.first(where: { $0.entry == entry }) else { return .nobody(Refusal(.userNotFound)) }
+      guard let candidate = candidates.first(where: { $0.entry == entry }) else {
+        return .nobody(Refusal(.userNotFound), server: nobodysServer)
+      }
       let home = domains[candidate.index]
-      return .person(Found(entry: entry, partition: home.partition, domain: home.domain))
+      return .person(Found(entry: entry, partition: home.partition, domain: home.domain, server: asked(home.partition)))
     }
   }
 
@@ -173,7 +189,8 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     }
     let object = DirectoryObject(realm: settings.realm, id: identifier)
     let (result, tokens) = try await found.partition.bind(
-      found.entry.distinguishedName, password: credential.password, proving: found.entry, deadline: deadline, permission: permission, trace: trace)
+      found.entry.distinguishedName, password: credential.password, proving: found.entry, preferring: found.server, deadline: deadline,
+      permission: permission, trace: trace)
     switch BindMeaning(result, kind: settings.kind) {
     case .refused(let reason, let subCode): return .refused(Refusal(reason, object: object, subCode: subCode))
     case .unknown(let cause, _): return .unknown(cause)
@@ -198,12 +215,13 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
 
   /// The second half of what a found person would cost, bound to a name that no directory can have.
   private func bindToNobody(
-    _ credential: Credential, _ refusal: Refusal, deadline: Deadline, permission: BindPermission, trace: TraceRecorder
+    _ credential: Credential, _ refusal: Refusal, preferring server: DirectoryServer?, deadline: Deadline, permission: BindPermission,
+    trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     guard let home = domains.first else { throw .noServer("no domain is configured") }
     let name = "CN=gatehouse-\(Identifier().description),\(home.domain.searchBase)"
     let (result, _) = try await home.partition.bind(
-      name, password: credential.password, proving: nil, deadline: deadline, permission: permission, trace: trace)
+      name, password: credential.password, proving: nil, preferring: server, deadline: deadline, permission: permission, trace: trace)
     // noSuchObject is how some directories say invalidCredentials of a name that they do not have.
     if result.code == 32 { return .refused(refusal) }
     switch BindMeaning(result, kind: settings.kind) {

@@ -8,6 +8,8 @@ package enum Telemetry: String, Sendable, CaseIterable {
   case signInSeconds = "gatehouse_sign_in_seconds"
   /// Requests that were turned away before they were judged, by `fault`.
   case requestFaults = "gatehouse_request_faults_total"
+  /// Directory servers as the connected agents see them, by `state` (healthy, slow, open, half-open); a server counts once for each agent.
+  case directoryServers = "gatehouse_directory_servers"
   /// Canaries by `kind` (wrong, right) and `verdict`; they are no sign-ins.
   case canaries = "gatehouse_canaries_total"
   /// Accepted sign-ins that were asked again of a second agent, by `outcome` (agrees, disagrees, none).

@@ -18,6 +18,7 @@ struct AdminRoutes: Sendable {
     AdminCanaryRoutes(services: services).add(to: router)
     AdminUserRoutes(services: services).add(to: router)
     AdminAuditRoutes(services: services).add(to: router)
+    AdminDirectoryRoutes(services: services).add(to: router)
   }
 
   private func addStatus(to router: Router<GatewayRequestContext>) {
