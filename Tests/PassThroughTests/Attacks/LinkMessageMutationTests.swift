@@ -65,7 +65,7 @@ struct LinkMessageMutationTests {
     let realm = try #require(RealmName("contoso.com"))
     for (poll, who) in [agent, other].enumerated() { _ = hub.poll(poll, agent: who, realms: [realm], now: 0) }
     let asked = Question(
-      realm: realm, userName: try #require(UserName("alice")), password: try #require(Password(Secret("x".utf8))), wanting: .none,
+      realm: realm, userName: try #require(UserName("alice")), password: Password(Secret("x".utf8)), wanting: .none,
       deadline: Deadline(after: .seconds(8)))
     _ = hub.ask(asked, deadline: 8000, now: 1, random: 3)
     let holder = try #require([agent, other].first { hub.expected(asked.id, from: $0) != nil })
