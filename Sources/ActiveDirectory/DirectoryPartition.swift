@@ -278,7 +278,8 @@ final class DirectoryPartition: Sendable {
       _ limit: Int, _ protection: LDAPConnection.Protection,
       prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?
     ) -> ConnectionPool {
-      let turnstile = Turnstile(limit: limit, maximumWaiting: settings.maximumWaiting, timers: timers)
+      // As many wait as are inside: a server that answers slowly must not hold up questions that another could answer.
+      let turnstile = Turnstile(limit: limit, maximumWaiting: limit, timers: timers)
       let port = port(of: server, protection)
       return ConnectionPool(turnstile: turnstile, maximumIdle: settings.timeouts.idle) { deadline async throws(LDAPFault) in
         let addresses = await names.addresses(of: server, port: port, deadline: deadline)

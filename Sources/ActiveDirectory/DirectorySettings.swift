@@ -28,14 +28,14 @@ package struct DirectorySettings: Sendable {
   package var searchConnections: Int
   /// Per server; one bind is outstanding on each.
   package var bindConnections: Int
-  /// How many questions may wait for a connection; further ones are answered `.unknown(.overloaded)`.
+  /// How many questions may wait for their turn; further ones are answered `.unknown(.overloaded)`.
   package var maximumWaiting: Int
 
   /// Sensible defaults for everything that is not given.
   package init(
     realm: RealmName, kind: DirectoryKind = .activeDirectory, domains: [DirectoryDomain], globalCatalog: ServerSource? = nil,
     security: TransportSecurity = .ldaps, authorityFile: String? = nil, credential: ServiceCredential, loginAttributes: [String]? = nil,
-    personFilter: String? = nil, timeouts: DirectoryTimeouts = DirectoryTimeouts(), searchConnections: Int = 4, bindConnections: Int = 8,
+    personFilter: String? = nil, timeouts: DirectoryTimeouts = DirectoryTimeouts(), searchConnections: Int = 8, bindConnections: Int = 8,
     maximumWaiting: Int = 1000
   ) {
     self.realm = realm
@@ -51,6 +51,16 @@ package struct DirectorySettings: Sendable {
     self.searchConnections = max(1, searchConnections)
     self.bindConnections = max(1, bindConnections)
     self.maximumWaiting = max(0, maximumWaiting)
+  }
+
+  /// How many servers the domains have together, as far as the configuration says; where DNS says, four are assumed for each domain.
+  var serverCount: Int {
+    var sources: [ServerSource] = []
+    for domain in domains where !sources.contains(domain.servers) { sources.append(domain.servers) }
+    return sources.reduce(0) { count, source in
+      if case .list(let servers) = source { return count + servers.count }
+      return count + 4
+    }
   }
 
   package static func defaultLoginAttributes(_ kind: DirectoryKind) -> [String] {

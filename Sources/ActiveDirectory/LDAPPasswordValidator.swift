@@ -57,7 +57,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     self.now = now
     self.logOn = logOn
     standing = alarms
-    threads = DirectoryThreads(maximumWaiting: settings.maximumWaiting, timers: timers)
+    threads = DirectoryThreads(binds: settings.bindConnections * settings.serverCount, maximumWaiting: settings.maximumWaiting, timers: timers)
     // Several search bases of one domain share its servers' connections.
     var made: [(domain: DirectoryDomain, partition: DirectoryPartition)] = []
     for domain in settings.domains {

@@ -126,7 +126,7 @@ package final class AgentHub: Sendable {
       for question in questions where shell.askers[question.id] != nil { shell.signers[question.id] = certificate.signingKey }
     }
     if connection.isOpen, let frames = try? lane.seal(questions) {
-      return WorkResponse(encapsulatedKey: Data(lane.encapsulatedKey).base64EncodedString(), questions: frames)
+      return WorkResponse(encapsulatedKey: lane.encapsulatedKeyText, questions: frames)
     }
     perform { $0.machine.undelivered(questions.map(\.id), agent: agent.id, now: now) }
     return WorkResponse()
@@ -144,23 +144,39 @@ package final class AgentHub: Sendable {
         return actions
       }
     }
+    let expected = shell.withLock { shell in
+      request.verdicts.map { (question: shell.machine.expected($0.question, from: agent.id), signer: shell.signers[$0.question]) }
+    }
+    // Questions that are answered together were fetched with one certificate: whose, the first of them that is still waited for tells.
+    let signer = zip(expected, request.verdicts).first { $0.0.question != nil }?.0.signer ?? certificate.signingKey
+    let isBatchGood = request.signature != nil && request.isSigned(by: signer)
     var unusable = 0
-    for frame in request.verdicts {
-      let (asked, signer) = shell.withLock { ($0.machine.expected(frame.question, from: agent.id), $0.signers[frame.question]) }
-      guard let question = asked else {
+    var answers: [(question: Identifier, judgement: Judgement?)] = []
+    for (frame, (question, fetchedBy)) in zip(request.verdicts, expected) {
+      guard let question else {
         unusable += 1
         continue
       }
+      var judgement: Judgement?
       // The realms of the registration decide, not those of the moment at which the question was handed out.
-      let judgement =
-        agent.realms.contains(question.realm)
-        ? frame.verified(digest: question.digest, realm: question.realm, key: signer ?? certificate.signingKey) : nil
-      let now = now
-      perform { shell in
-        if let judgement { return shell.machine.answered(frame.question, by: agent.id, judgement, now: now) }
-        return shell.machine.answeredInvalidly(frame.question, by: agent.id, now: now)
+      if agent.realms.contains(question.realm) {
+        let key = fetchedBy ?? certificate.signingKey
+        if request.signature == nil {
+          judgement = frame.verified(digest: question.digest, realm: question.realm, key: key)
+        } else if isBatchGood, key.rawRepresentation == signer.rawRepresentation {
+          judgement = frame.verified(inBatch: question.digest, realm: question.realm)
+        }
       }
       if judgement == nil { unusable += 1 }
+      answers.append((frame.question, judgement))
+    }
+    let answered = answers
+    let now = now
+    perform { shell in
+      answered.flatMap { answer in
+        answer.judgement.map { shell.machine.answered(answer.question, by: agent.id, $0, now: now) }
+          ?? shell.machine.answeredInvalidly(answer.question, by: agent.id, now: now)
+      }
     }
     return VerdictsAnswer(ignored: unusable, withdrawn: withdrawn.isEmpty ? nil : withdrawn)
   }

@@ -116,7 +116,7 @@ package struct PassThroughAgent: Service {
               hand.take(frame.id)
               // Opened here, in order; judged beside each other.
               let password = Result { try opening?.open(frame) }
-              questions.addTask { await answer(frame, password: password, deadline: deadline, identity: identity) }
+              questions.addTask { await answer(frame, password: password, deadline: deadline, identity: identity, generation: generation) }
               if case .failure = password { throw SealBroken() }
             }
           }
@@ -172,7 +172,9 @@ package struct PassThroughAgent: Service {
   }
 
   /// Puts one question before the directory of its realm and signs what came of it.
-  private func answer(_ frame: QuestionFrame, password: Result<Password?, any Error>, deadline: Deadline, identity: AgentIdentity) async {
+  private func answer(
+    _ frame: QuestionFrame, password: Result<Password?, any Error>, deadline: Deadline, identity: AgentIdentity, generation: Int
+  ) async {
     defer { hand.done(frame.id) }
     let body: VerdictBody
     if frame.kind != QuestionKind.validate.rawValue {
@@ -188,11 +190,7 @@ package struct PassThroughAgent: Service {
       }
       body = VerdictBody(judgement, at: now())
     }
-    do {
-      outbox.put(try VerdictFrame(body, question: frame.id, digest: frame.digest, key: identity.signingKey))
-    } catch {
-      logger.error("a verdict could not be signed", metadata: ["question": "\(frame.id)", "error": "\(error)"])
-    }
+    outbox.put(VerdictDraft(body, question: frame.id, digest: frame.digest), identity, generation: generation)
   }
 
   private func judge(
@@ -242,7 +240,7 @@ package struct PassThroughAgent: Service {
 
   /// Whether what has not been begun with goes back to the gateway: the agent has been ending for a while, and the gateway knows the word.
   private var mayHandBack: Bool {
-    guard contact.takesBack, let age = drainBegan.age else { return false }
+    guard contact.understands(StageReport.capability), let age = drainBegan.age else { return false }
     return age > PassThroughAgent.beginGrace
   }
 
@@ -254,7 +252,7 @@ package struct PassThroughAgent: Service {
       guard !batch.isEmpty || !stages.isEmpty else { continue }
       do {
         let sent = ContinuousClock.now
-        let answer = try await connection.deliver(VerdictsRequest(verdicts: batch.map(\.frame), stages: stages))
+        let answer = try await connection.deliver(try signed(batch, stages))
         backoff.reset()
         hand.answered(stages, withdrawn: answer.withdrawn ?? [], sent: sent)
         outbox.delivered()
@@ -267,6 +265,16 @@ package struct PassThroughAgent: Service {
     }
   }
 
+  /// Items of one identity, signed by it: together where the gateway understands that, else each by itself.
+  private func signed(_ batch: [VerdictOutbox.Item], _ stages: [StageReport]) throws -> VerdictsRequest {
+    guard let key = batch.first?.identity.signingKey else { return VerdictsRequest(verdicts: [], stages: stages) }
+    let drafts = batch.map(\.draft)
+    guard contact.understands(VerdictsRequest.batchCapability) else {
+      return VerdictsRequest(verdicts: try drafts.map { try VerdictFrame($0, key: key) }, stages: stages)
+    }
+    return try VerdictsRequest(signing: drafts, stages: stages, key: key)
+  }
+
   private func heartbeats() async {
     while !Task.isCancelled {
       do {
@@ -277,7 +285,9 @@ package struct PassThroughAgent: Service {
         hand.failed()
         logger.warning("heartbeat failed", metadata: ["error": "\(error)"])
       }
-      try? await Task.sleep(for: .seconds(2))
+      // While the gateway is away somewhat more often: its questions wait for its agents no longer than two seconds after a restart. By chance, so
+      // that forty agents do not come in one instant.
+      try? await Task.sleep(for: contact.isLost ? .milliseconds(Int64.random(in: 800...1600)) : .seconds(2))
     }
   }
 
@@ -291,7 +301,7 @@ package struct PassThroughAgent: Service {
       Heartbeat(
         capabilities: [QuestionKind.validate.rawValue, StageReport.capability], software: software, clock: now(), alarms: standing,
         draining: draining, instance: instance, directories: weather.isEmpty ? nil : Array(weather.prefix(DirectoryReport.mostReports))))
-    contact.learn(takesBack: answer.capabilities?.contains(StageReport.capability) ?? false)
+    contact.learn(answer.capabilities ?? [])
     hand.answered(sent: sent)
     told(answer)
   }
@@ -323,18 +333,20 @@ private final class Contact: Sendable {
   private struct State {
     var isLost = false
     var returns = 0
-    var takesBack = false
+    var capabilities: Set<String> = []
   }
 
   private let state = Mutex(State())
 
+  var isLost: Bool { state.withLock { $0.isLost } }
+
   /// How often the gateway has come back.
   var returns: Int { state.withLock { $0.returns } }
 
-  /// Whether the gateway understands that a question is handed back.
-  var takesBack: Bool { state.withLock { $0.takesBack } }
+  /// Whether the gateway said so with its last answer to a heartbeat.
+  func understands(_ capability: String) -> Bool { state.withLock { $0.capabilities.contains(capability) } }
 
-  func learn(takesBack: Bool) { state.withLock { $0.takesBack = takesBack } }
+  func learn(_ capabilities: [String]) { state.withLock { $0.capabilities = Set(capabilities) } }
 
   func lost() { state.withLock { $0.isLost = true } }
 

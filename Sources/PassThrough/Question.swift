@@ -80,7 +80,19 @@ package struct QuestionFrame: Sendable, Codable {
     userName = question.userName.text
     wanting = question.wanting
     remainingMilliseconds = question.deadline.remaining().wholeMilliseconds
-    self.sealed = Data(sealed).base64EncodedString()
+    self.sealed = sealed.base64
+  }
+
+  init(
+    id: Identifier, kind: String, realm: RealmName, userName: String, wanting: AttributeRequest, remainingMilliseconds: Int64, sealed: String
+  ) {
+    self.id = id
+    self.kind = kind
+    self.realm = realm
+    self.userName = userName
+    self.wanting = wanting
+    self.remainingMilliseconds = remainingMilliseconds
+    self.sealed = sealed
   }
 
   package var digest: QuestionDigest {

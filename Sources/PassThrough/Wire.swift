@@ -55,10 +55,13 @@ package struct StageReport: Sendable, Codable, Equatable {
 package struct VerdictsRequest: Sendable, Codable {
   package var verdicts: [VerdictFrame]
   package var stages: [StageReport]
+  /// One signature for all verdicts, ECDSA P-256 with SHA-256, 64 bytes r‖s, base64; nil where each bears its own.
+  package var signature: String?
 
-  package init(verdicts: [VerdictFrame], stages: [StageReport] = []) {
+  package init(verdicts: [VerdictFrame], stages: [StageReport] = [], signature: String? = nil) {
     self.verdicts = verdicts
     self.stages = stages
+    self.signature = signature
   }
 }
 
@@ -129,7 +132,8 @@ package struct HeartbeatAnswer: Sendable, Codable {
   /// What the gateway understands beyond the first version of the link; nil where it is too old to tell.
   package var capabilities: [String]?
 
-  package init(roots: [String], nodes: [String], clock: Instant, capabilities: [String]? = [StageReport.capability]) {
+  package init(roots: [String], nodes: [String], clock: Instant, capabilities: [String]? = [StageReport.capability, VerdictsRequest.batchCapability])
+  {
     self.capabilities = capabilities
     self.roots = roots
     self.nodes = nodes

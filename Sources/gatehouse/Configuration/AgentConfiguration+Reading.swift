@@ -69,7 +69,7 @@ extension RealmDirectoryConfiguration {
     }
     let service = ServiceCredentialConfiguration.read(section.section("service"), directory: directory)
     let pools = section.section("pools")
-    let search = pools.value("search", .integer(1...64), default: 4)
+    let search = pools.value("search", .integer(1...64), default: 8)
     let bind = pools.value("bind", .integer(1...256), default: 8)
     pools.finish()
     let timeouts = section.section("timeouts")

@@ -35,7 +35,7 @@ extension LoadDriver {
         Example: LoadDriver --url https://localhost:8443 --ca tls/ca.pem --key front-end.curl --people people.tsv --realm contoso.com --rate 2000
 
         With --rate the loop is open: attempts are due by a Poisson schedule, whatever the answers do, and latency counts from when they were due.
-        Exit status 1: a wrong yes, a wrong no, or an acknowledged verdict that the audit does not have.
+        Exit status 1: a wrong yes, a wrong no, or an acknowledged verdict that the audit does not have. 2: no verdicts, or answers nobody expects.
         """)
 
     @Option(help: "The gateway's public listener.") var url: String?
@@ -83,6 +83,7 @@ extension LoadDriver {
       report.driverCPUSeconds = Report.ownCPUSeconds
       tell(json ? report.json : report.text)
       if report.isBad { throw ExitCode(1) }
+      if report.isVoid { throw ExitCode(2) }
     }
 
     private func bind(_ uri: String, _ people: People, _ mix: Mix) throws -> Report {
@@ -159,7 +160,8 @@ extension LoadDriver {
         return Report(
           target: url, seed: settings.seed, mix: mixed, connections: settings.connections,
           seconds: engine.end > measuredFrom ? Double(engine.end - measuredFrom) / 1e9 : 0, parts: parts,
-          connectionFaults: engine.connectionFaults, ledger: comparison, driverCPUSeconds: 0)
+          connectionFaults: engine.connectionFaults, ledger: comparison, sendingDelay: Report.Latency(engine.sendingDelay),
+          driverCPUSeconds: 0)
       }.wait()
     }
 

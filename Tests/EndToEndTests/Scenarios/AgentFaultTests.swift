@@ -41,6 +41,12 @@ struct AgentFaultScenario {
     #expect(tally.failed == [])
     #expect(tally.right > 30)
     #expect(counts.values.allSatisfy { $0 <= 2 }, "\(counts)")
+    let rows = try await house.admin.json([Told.Row].self, "audit", "list", "--kind", "sign-in", "--limit", "10000")
+    let unknown = Dictionary(grouping: rows.map(\.event).filter { $0.outcome.hasPrefix("unknown:") }, by: \.outcome)
+    for (outcome, events) in unknown.sorted(by: { $0.key < $1.key }) {
+      let steps = try await house.trace(events.first?.reference ?? "").steps
+      print("\(title): \(events.count) times \(outcome), for instance after \(steps)")
+    }
     let twice = counts.values.filter { $0 == 2 }.count
     print(
       "\(title): \(tally.right) accepted, \(tally.refused) refused, \(tally.unanswered) times 503, the slowest \(tally.longest); of \(guessed.count) "

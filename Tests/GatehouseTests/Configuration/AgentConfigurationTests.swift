@@ -25,7 +25,7 @@ struct AgentConfigurationTests {
       ])
     #expect(realm.loginAttributes == ["userPrincipalName", "sAMAccountName", "mail"])
     #expect(realm.service == .passwordFile(bindName: "gatehouse@contoso.com", file: "/etc/gatehouse/service-password"))
-    #expect((realm.searchConnections, realm.bindConnections) == (4, 8))
+    #expect((realm.searchConnections, realm.bindConnections) == (8, 8))
     #expect((realm.connectTimeout, realm.operationTimeout) == (.seconds(1), .seconds(5)))
   }
 
