@@ -236,7 +236,7 @@ final class DirectoryPartition: Sendable {
 
   /// How long the server takes to answer the simplest question, over a new connection.
   private func look(at server: DirectoryServer) async -> Result<Duration, LDAPFault> {
-    let limit = settings.timeouts.quickConnect
+    let limit = min(settings.timeouts.connect, ServerHealth.probePatience)
     do throws(LDAPFault) {
       let took = try await compartment(of: server).binds.probe(deadline: Deadline(after: limit)) { connection async throws(LDAPFault) -> Duration in
         let asked = ContinuousClock.now

@@ -75,8 +75,9 @@ final class LDAPHandle {
     names.append(nil)
     defer { for name in names { free(name) } }
     var id: Int32 = 0
-    // The server's time limit is in whole seconds, at least one; ours is exact and ends the wait.
-    var limit = max(timeout, .seconds(1)).timeval
+    // The server's time limit is in whole seconds; ours is exact and ends the wait. A second more for the server: Samba, given one second, was
+    // seen to answer "time limit exceeded" to searches that had taken less.
+    var limit = (max(timeout, .seconds(1)) + .seconds(1)).timeval
     let sent = ldap_search_ext(
       pointer, query.base, query.scope.rawValue, filter, &names, 0, nil, nil, &limit, Int32(clamping: query.limit), &id)
     guard sent == LDAP_SUCCESS else {

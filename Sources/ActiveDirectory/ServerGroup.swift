@@ -74,7 +74,7 @@ struct ServerGroup: Sendable {
   private func draw(_ tier: [Candidate], for work: ServerHealth.Work, now: Moment, using generator: inout some RandomNumberGenerator) -> Int {
     // Whoever was never asked is asked once, so that there is something to compare with.
     if let unknown = tier.firstIndex(where: { health[$0.server].map { $0.load == 0 && $0.mean(work, now: now) == nil } ?? false }) { return unknown }
-    let usual = fastest(tier, now: now)[work.rawValue] ?? 10
+    let usual = fastest(tier)[work.rawValue] ?? 10
     let chances = tier.map { candidate in
       let known = health[candidate.server] ?? ServerHealth()
       let score = known.score(work, now: now) ?? usual * Double(known.load + 1)
@@ -93,15 +93,15 @@ struct ServerGroup: Sendable {
   private mutating func compare(_ candidates: [Candidate], now: Moment) -> [DirectoryServer] {
     let closed = candidates.filter { health[$0.server]?.state == .closed }
     guard closed.count > 1 else { return [] }
-    let fastest = fastest(closed, now: now)
+    let fastest = fastest(closed)
     return closed.map(\.server).filter { health[$0]?.compare(withFastest: fastest, now: now) ?? false }
   }
 
   /// The smallest mean of each work among servers that are asked.
-  private func fastest(_ candidates: [Candidate], now: Moment) -> [Double?] {
+  private func fastest(_ candidates: [Candidate]) -> [Double?] {
     ServerHealth.Work.allCases.map { work in
       candidates.compactMap { candidate in
-        health[candidate.server].flatMap { $0.state == .closed ? $0.mean(work, now: now) : nil }
+        health[candidate.server].flatMap { $0.state == .closed ? $0.measured(work) : nil }
       }.min()
     }
   }
@@ -150,14 +150,14 @@ struct ServerGroup: Sendable {
 
   /// Whether it is still in use after this. `took` is nil where it did not answer.
   mutating func checked(_ server: DirectoryServer, took: Duration?, words: String, among candidates: [Candidate], now: Moment) -> Bool {
-    let fastest = fastest(candidates.filter { $0.server != server }, now: now)
+    let fastest = fastest(candidates.filter { $0.server != server })
     health[server]?.checked(took: took, words: words, fastest: fastest, now: now)
     return health[server]?.state == .closed
   }
 
   /// Whether it is back in use by this.
   mutating func probeAnswered(_ server: DirectoryServer, took: Duration, among candidates: [Candidate], now: Moment) -> Bool {
-    let fastest = fastest(candidates, now: now)
+    let fastest = fastest(candidates)
     health[server]?.probeAnswered(took: took, fastest: fastest, now: now)
     return health[server]?.state == .closed
   }
@@ -165,7 +165,7 @@ struct ServerGroup: Sendable {
   mutating func probeFailed(_ server: DirectoryServer, words: String, now: Moment) { health[server]?.probeFailed(words: words, now: now) }
 
   /// Four times the fastest usual answer: who is silent for longer is not waited for while others can be asked. Nil where nothing is known.
-  func patience(_ candidates: [Candidate], _ work: ServerHealth.Work, now: Moment) -> Duration? {
-    fastest(candidates, now: now)[work.rawValue].map { .milliseconds(Int64($0 * 4)) }
+  func patience(_ candidates: [Candidate], _ work: ServerHealth.Work) -> Duration? {
+    fastest(candidates)[work.rawValue].map { .milliseconds(Int64($0 * 4)) }
   }
 }

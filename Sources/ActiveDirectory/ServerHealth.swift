@@ -171,7 +171,7 @@ struct ServerHealth: Sendable {
     guard state == .closed else { return false }
     for work in Work.allCases {
       guard let fastest = fastest[work.rawValue] else { continue }
-      if let mean = mean(work, now: now), mean > max(ServerHealth.leastSlow, ServerHealth.slowFactor * fastest) {
+      if let mean = measured(work), mean > max(ServerHealth.leastSlow, ServerHealth.slowFactor * fastest) {
         lastFault = ("answers in \(Int(mean)) ms, the fastest in \(Int(fastest))", now)
         isAnswering = true
         open(.slow, now)
@@ -282,6 +282,9 @@ struct ServerHealth: Sendable {
   func waiting(_ work: Work) -> Int { underway.count { $0.ticket.work == work && $0.asked == nil } }
 
   func asking(_ work: Work) -> Int { underway.count { $0.ticket.work == work && $0.asked != nil } }
+
+  /// The mean as it was measured, in milliseconds; for judging, where `mean` is for choosing.
+  func measured(_ work: Work) -> Double? { means[work.rawValue] }
 
   /// The mean, halved by and by while no answer comes.
   func mean(_ work: Work, now: Moment) -> Double? {

@@ -56,7 +56,7 @@ final class ServerLocator: Sendable {
     let now = ContinuousClock.now
     let (order, slowed, patience, last) = state.withLock { state in
       let (order, slowed) = state.group.order(known, for: work, preferring: preferred, now: now, using: &state.random)
-      return (order, slowed, known.count > 1 ? state.group.patience(known, work, now: now) : nil, state.lastFault)
+      return (order, slowed, known.count > 1 ? state.group.patience(known, work) : nil, state.lastFault)
     }
     for server in slowed { isSlow(server) }
     guard !order.isEmpty else { throw last ?? .noServer(title) }

@@ -113,6 +113,20 @@ struct ServerGroupTests {
     for share in slow.shares.values { #expect(Double(share) > 0.2 * Double(slow.times.count), "\(slow.shares)") }
   }
 
+  @Test("Servers that are all slow alike stay in use, though one was asked just now and the others long ago")
+  func slowAlike() {
+    var group = ServerGroup()
+    var generator = SeededGenerator(seed: 12)
+    for host in ["a", "b"] { serve(&group, host, at: 0, taking: 700) }
+    serve(&group, "a", at: 8, taking: 700)
+    let slowed = group.order(candidates("a", "b"), for: .search, now: at(9), using: &generator).slowed
+    #expect(slowed.isEmpty)
+    serve(&group, "c", at: 9, taking: 5)
+    let among = group.order(candidates("a", "b", "c"), for: .search, now: at(9.1), using: &generator)
+    #expect(among.slowed.map(\.host) == ["a", "b"])
+    #expect(among.servers.first?.host == "c" && among.servers.count == 3, "they are the second choice")
+  }
+
   @Test("The site's servers go first, then lower priorities; the next tier comes where none of the former is in use")
   func tiers() {
     var group = ServerGroup()

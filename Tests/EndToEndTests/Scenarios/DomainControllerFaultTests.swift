@@ -34,16 +34,16 @@ struct ThreeControllers: Sendable {
 
   func signIn() async throws -> FrontEndClient.Answer { try await house.frontEnd.signIn(person.name, person.password) }
 
-  /// Counts what came of `count` right passwords, one after the other, and of one wrong password for each ten.
-  func tally(_ count: Int) async throws -> (accepted: Int, unknown: Int, wrong: [String]) {
-    var result = (accepted: 0, unknown: 0, wrong: [String]())
+  /// Counts what came of `count` right passwords, one after the other; with the traces of those that nobody could judge.
+  func tally(_ count: Int) async throws -> (accepted: Int, unknown: Int, wrong: [String], traces: [[String]]) {
+    var result = (accepted: 0, unknown: 0, wrong: [String](), traces: [[String]]())
     for _ in 0..<count {
       let answer = try await signIn()
       switch answer.gist {
       case "200 accepted": result.accepted += 1
       case "503 could_not_find_out" where answer.field("retry-after") != nil:
         result.unknown += 1
-        print("503:", try await house.trace(answer.reference).steps)
+        result.traces.append(try await house.trace(answer.reference).steps)
       default: result.wrong.append(answer.gist)
       }
     }
