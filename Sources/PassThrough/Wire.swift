@@ -116,9 +116,11 @@ package struct Heartbeat: Sendable, Codable {
     capabilities = try fields.decode([String].self, forKey: .capabilities)
     software = try fields.decode(String.self, forKey: .software)
     clock = try fields.decode(Instant.self, forKey: .clock)
-    alarms = try fields.decode([Alarm].self, forKey: .alarms)
+    // An alarm of a newer agent may have a code that this version does not know.
+    alarms = try fields.decode(LenientList<Alarm>.self, forKey: .alarms).elements
     draining = try fields.decode(Bool.self, forKey: .draining)
-    directories = try fields.decodeIfPresent(LenientReports.self, forKey: .directories)?.reports
+    instance = try fields.decodeIfPresent(Identifier.self, forKey: .instance)
+    directories = try fields.decodeIfPresent(LenientList<DirectoryReport>.self, forKey: .directories)?.elements
   }
 }
 
