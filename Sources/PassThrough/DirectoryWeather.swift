@@ -91,16 +91,19 @@ package protocol DirectoryObserver: Sendable {
   func reports() async -> [DirectoryReport]
 }
 
-/// The reports of a heartbeat as far as they can be read: one that cannot must not cost the agent its heartbeat.
-struct LenientReports: Decodable {
-  var reports: [DirectoryReport] = []
+/// What of a list in a heartbeat can be read, at most `most`: what cannot must not cost the agent its heartbeat.
+struct LenientList<Element: Decodable>: Decodable {
+  var elements: [Element] = []
 
-  private struct Skipped: Decodable {}
+  private static var most: Int { DirectoryReport.mostReports }
 
   init(from decoder: any Decoder) throws {
     guard var list = try? decoder.unkeyedContainer() else { return }
-    while !list.isAtEnd, reports.count < DirectoryReport.mostReports {
-      if let report = try? list.decode(DirectoryReport.self) { reports.append(report) } else if (try? list.decode(Skipped.self)) == nil { return }
+    while !list.isAtEnd, elements.count < LenientList.most {
+      if let element = try? list.decode(Element.self) { elements.append(element) } else if (try? list.decode(SkippedElement.self)) == nil { return }
     }
   }
 }
+
+/// Takes the place of anything.
+private struct SkippedElement: Decodable {}

@@ -125,11 +125,12 @@ package struct Heartbeat: Sendable, Codable {
     capabilities = try fields.decode([String].self, forKey: .capabilities)
     software = try fields.decode(String.self, forKey: .software)
     clock = try fields.decode(Instant.self, forKey: .clock)
-    alarms = try fields.decode([Alarm].self, forKey: .alarms)
+    // An alarm of a newer agent may have a code that this version does not know.
+    alarms = try fields.decode(LenientList<Alarm>.self, forKey: .alarms).elements
     draining = try fields.decode(Bool.self, forKey: .draining)
     instance = try fields.decodeIfPresent(Identifier.self, forKey: .instance)
     lockouts = try fields.decodeIfPresent([RealmLockout].self, forKey: .lockouts)
-    directories = try fields.decodeIfPresent(LenientReports.self, forKey: .directories)?.reports
+    directories = try fields.decodeIfPresent(LenientList<DirectoryReport>.self, forKey: .directories)?.elements
   }
 }
 

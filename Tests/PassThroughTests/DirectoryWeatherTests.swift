@@ -20,8 +20,16 @@ struct DirectoryWeatherTests {
       realm: try #require(RealmName("contoso.com")), server: "dc1.contoso.com:636", state: .halfOpen, score: 5.25, bindMilliseconds: 1.5,
       searchMilliseconds: nil, errorRate: 0.125, connections: 3, connectionLimit: 12, waiting: 0, lastFault: "refused",
       lastFaultAt: Instant(milliseconds: 7), since: Instant(milliseconds: 9))
-    let sent = Heartbeat(capabilities: [], software: "", clock: Instant(milliseconds: 1), alarms: [], draining: false, directories: [report])
-    #expect(try JSONDecoder().decode(Heartbeat.self, from: JSONEncoder().encode(sent)).directories == [report])
+    let alarm = Alarm(.noDirectoryServer, subject: "dc1", message: "m", remedy: "r", since: Instant(milliseconds: 3))
+    let process = Identifier()
+    let sent = Heartbeat(
+      capabilities: ["validate"], software: "x", clock: Instant(milliseconds: 1), alarms: [alarm], draining: true, instance: process,
+      directories: [report])
+    let received = try JSONDecoder().decode(Heartbeat.self, from: JSONEncoder().encode(sent))
+    #expect(received.directories == [report] && received.alarms == [alarm] && received.instance == process && received.draining)
+    // Whoever adds a field writes it, and reads it below `init(from:)`, which names each by hand.
+    let names = Set(Mirror(reflecting: sent).children.compactMap(\.label))
+    #expect(names == ["version", "capabilities", "software", "clock", "alarms", "draining", "instance", "directories"])
     #expect(try decode(heartbeat("")).directories == nil)
     #expect(try decode(heartbeat(#","tomorrow":[1]"#)).directories == nil)
     let future = try decode(heartbeat(#","directories":[{"realm":"a","server":"dc","state":"resting","colour":"red"}]"#))
