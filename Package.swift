@@ -119,7 +119,8 @@ let package = Package(
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "ActiveDirectory", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, nioHTTP1, nioSSL, httpClient, logging,
+        "ActiveDirectory", "AgentLink", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
+        logging,
       ]),
   ]
 )

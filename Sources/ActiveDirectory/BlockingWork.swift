@@ -24,20 +24,33 @@ final class BlockingWork: Sendable {
 
   /// What `work` answers; nil at the deadline, or where too much is blocked already.
   func run<Value: Sendable>(deadline: Deadline, _ work: @escaping @Sendable () -> Value) async -> Value? {
+    guard let answer = begin(work) else { return nil }
+    return await wait(for: answer, deadline: deadline)
+  }
+
+  /// Begins `work`, whose answer anybody may wait for; nil where too much is blocked already. The answer never fails.
+  func begin<Value: Sendable>(_ work: @escaping @Sendable () -> Value) -> EventLoopFuture<Value>? {
     let isAdmitted = running.withLock { running in
       guard running < BlockingWork.maximumRunning else { return false }
       running += 1
       return true
     }
     guard isAdmitted else { return nil }
-    let promise = timers.makePromise(of: Value?.self)
-    // Whichever comes second finds the promise kept already, which NIO ignores.
-    let timer = timers.scheduleTask(in: .nanoseconds(deadline.remaining().nanosecondsClamped)) { promise.succeed(nil) }
+    let promise = timers.makePromise(of: Value.self)
     threads.submit { [self] _ in
       let value = work()
       running.withLock { $0 -= 1 }
       promise.succeed(value)
     }
+    return promise.futureResult
+  }
+
+  /// The answer, or nil at the deadline.
+  func wait<Value: Sendable>(for answer: EventLoopFuture<Value>, deadline: Deadline) async -> Value? {
+    let promise = timers.makePromise(of: Value?.self)
+    // Whichever comes second finds the promise kept already, which NIO ignores.
+    let timer = timers.scheduleTask(in: .nanoseconds(deadline.remaining().nanosecondsClamped)) { promise.succeed(nil) }
+    answer.whenComplete { promise.succeed(try? $0.get()) }
     defer { timer.cancel() }
     return (try? await promise.futureResult.get()) ?? nil
   }

@@ -35,13 +35,15 @@ final class ConnectionPool: Sendable {
 
   /// A connection for the length of `body`. What `body` throws decides whether the connection is kept: a `.result` is an answer like any other.
   ///
+  /// - Parameter opening: how long a new connection may take to be made, where it has to be made; within the deadline.
+  ///
   /// `begun` is told right before `body` gets the connection: what was thrown before cannot have reached the server's judgement.
   func lend<Value: Sendable>(
-    deadline: Deadline, begun: () -> Void = {}, _ body: (LDAPConnection) async throws(LDAPFault) -> Value
+    deadline: Deadline, opening: Duration? = nil, begun: () -> Void = {}, _ body: (LDAPConnection) async throws(LDAPFault) -> Value
   ) async throws(LDAPFault) -> Value {
     try await turnstile.enter(deadline: deadline)
     defer { turnstile.leave() }
-    let (connection, descriptor, generation) = try await connection(deadline: deadline)
+    let (connection, descriptor, generation) = try await connection(deadline: deadline, opening: opening)
     begun()
     do throws(LDAPFault) {
       let value = try await body(connection)
@@ -55,7 +57,18 @@ final class ConnectionPool: Sendable {
     }
   }
 
-  private func connection(deadline: Deadline) async throws(LDAPFault) -> (LDAPConnection, Int32, generation: Int) {
+  /// How many connections are in use, and how many questions wait for one.
+  var counts: (inside: Int, waiting: Int) { turnstile.counts }
+
+  /// Sends the questions away that wait for a connection: the server went out of use.
+  func turnAway() { turnstile.turnAway() }
+
+  /// A new connection for `body`, beside those that questions may use, and closed behind it: a probe must not wait behind what hangs.
+  func probe<Value: Sendable>(deadline: Deadline, _ body: (LDAPConnection) async throws(LDAPFault) -> Value) async throws(LDAPFault) -> Value {
+    try await body(try await open(deadline).0)
+  }
+
+  private func connection(deadline: Deadline, opening: Duration?) async throws(LDAPFault) -> (LDAPConnection, Int32, generation: Int) {
     while true {
       let (candidate, generation) = state.withLock { state -> (Idle?, Int) in
         let thread = DirectoryThreads.current
@@ -63,7 +76,7 @@ final class ConnectionPool: Sendable {
         return (place.map { state.idle.remove(at: $0) }, state.generation)
       }
       guard let candidate else {
-        let (connection, descriptor) = try await open(deadline)
+        let (connection, descriptor) = try await open(opening.map { min(deadline, Deadline(after: $0)) } ?? deadline)
         return (connection, descriptor, generation)
       }
       if candidate.generation == generation, candidate.since.duration(to: .now) < maximumIdle, LDAPConnection.isQuiet(candidate.descriptor) {

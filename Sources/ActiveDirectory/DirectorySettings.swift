@@ -28,14 +28,14 @@ package struct DirectorySettings: Sendable {
   package var searchConnections: Int
   /// Per server; one bind is outstanding on each.
   package var bindConnections: Int
-  /// How many questions may wait for a connection; further ones are answered `.unknown(.overloaded)`.
+  /// How many questions may wait for their turn; further ones are answered `.unknown(.overloaded)`.
   package var maximumWaiting: Int
 
   /// Sensible defaults for everything that is not given.
   package init(
     realm: RealmName, kind: DirectoryKind = .activeDirectory, domains: [DirectoryDomain], globalCatalog: ServerSource? = nil,
     security: TransportSecurity = .ldaps, authorityFile: String? = nil, credential: ServiceCredential, loginAttributes: [String]? = nil,
-    personFilter: String? = nil, timeouts: DirectoryTimeouts = DirectoryTimeouts(), searchConnections: Int = 4, bindConnections: Int = 8,
+    personFilter: String? = nil, timeouts: DirectoryTimeouts = DirectoryTimeouts(), searchConnections: Int = 8, bindConnections: Int = 8,
     maximumWaiting: Int = 1000
   ) {
     self.realm = realm
@@ -51,6 +51,16 @@ package struct DirectorySettings: Sendable {
     self.searchConnections = max(1, searchConnections)
     self.bindConnections = max(1, bindConnections)
     self.maximumWaiting = max(0, maximumWaiting)
+  }
+
+  /// How many servers the domains have together, as far as the configuration says; where DNS says, four are assumed for each domain.
+  var serverCount: Int {
+    var sources: [ServerSource] = []
+    for domain in domains where !sources.contains(domain.servers) { sources.append(domain.servers) }
+    return sources.reduce(0) { count, source in
+      if case .list(let servers) = source { return count + servers.count }
+      return count + 4
+    }
   }
 
   package static func defaultLoginAttributes(_ kind: DirectoryKind) -> [String] {
@@ -97,12 +107,13 @@ package struct DirectoryDomain: Sendable, Equatable {
 
 /// Who answers for a domain.
 package enum ServerSource: Sendable, Equatable {
-  /// In order of preference.
+  /// Equals: the load spreads over them by how soon they answer. The order decides only while nothing is known of them.
   case list([DirectoryServer])
-  /// By DNS: `_ldap._tcp.<site>._sites.dc._msdcs.<domain>` where a site is given, then `_ldap._tcp.dc._msdcs.<domain>`, then `_ldap._tcp.<domain>`.
-  case serviceRecords(domain: String, site: String?)
-  /// By DNS: `_gc._tcp.<forest>`.
-  case globalCatalogRecords(forest: String)
+  /// By DNS: `_ldap._tcp.<site>._sites.dc._msdcs.<domain>` where a site is given, before the others of `_ldap._tcp.dc._msdcs.<domain>` or, where
+  /// there are none, of `_ldap._tcp.<domain>`. `fallback` is asked where DNS tells nobody.
+  case serviceRecords(domain: String, site: String?, fallback: [DirectoryServer] = [])
+  /// By DNS: `_gc._tcp.<forest>`; `fallback` as above.
+  case globalCatalogRecords(forest: String, fallback: [DirectoryServer] = [])
 }
 
 /// A directory server.
@@ -141,22 +152,22 @@ package enum ServiceCredential: Sendable, Equatable {
 package struct DirectoryTimeouts: Sendable, Equatable {
   /// TCP and TLS, per server.
   package var connect: Duration
+  /// The same and the service account's log-on, while others can be asked in the server's place.
+  package var quickConnect: Duration
   /// A search or bind, per server.
   package var operation: Duration
-  /// How long a failed server is asked last.
-  package var setAside: Duration
   /// How long an unused connection is kept; AD ends it after 15 minutes by itself.
   package var idle: Duration
   /// How long a refused service credential rests before it is tried again.
   package var credentialRest: Duration
 
   package init(
-    connect: Duration = .seconds(3), operation: Duration = .seconds(5), setAside: Duration = .seconds(5), idle: Duration = .seconds(300),
+    connect: Duration = .seconds(3), quickConnect: Duration = .seconds(1), operation: Duration = .seconds(5), idle: Duration = .seconds(300),
     credentialRest: Duration = .seconds(300)
   ) {
     self.connect = connect
+    self.quickConnect = min(connect, quickConnect)
     self.operation = operation
-    self.setAside = setAside
     self.idle = idle
     self.credentialRest = credentialRest
   }

@@ -10,14 +10,18 @@ final class DirectoryThreads: Sendable {
   /// The thread of the question that is being judged; nil outside of `lend`.
   @TaskLocal static var current: DirectoryThread?
 
-  /// More questions at once than a site's directory servers take in parallel; further ones wait in order.
+  /// A thread costs little, but many of them at once cost more than they bring.
   private static let most = 64
 
   private let turnstile: Turnstile
   private let idle = Mutex<[DirectoryThread]>([])
 
-  init(maximumWaiting: Int, timers: any EventLoop) {
-    turnstile = Turnstile(limit: DirectoryThreads.most, maximumWaiting: maximumWaiting, timers: timers)
+  /// - Parameters:
+  ///   - binds: how many binds all servers together take at once. Twice as many questions are on their way, since each is a search first;
+  ///     further ones wait in order, before they have cost anything.
+  ///   - maximumWaiting: how many may wait.
+  init(binds: Int, maximumWaiting: Int, timers: any EventLoop) {
+    turnstile = Turnstile(limit: max(2, min(DirectoryThreads.most, binds * 2)), maximumWaiting: maximumWaiting, timers: timers)
   }
 
   /// Runs `body` on a thread that is nobody else's for that long. Throws `.noTime` or `.overloaded` where none was free in time.

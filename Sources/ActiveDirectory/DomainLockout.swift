@@ -108,7 +108,7 @@ final class DomainLockout: Sendable {
   /// The PDC emulator: the server whose nTDSDSA object the domain's fSMORoleOwner names (MS-ADTS 3.1.1.5.5.1.8).
   private func findPrimary(owner: String?, deadline: Deadline, trace: TraceRecorder) async -> (DirectoryServer?, why: String) {
     guard let owner, let wanted = DistinguishedName.normalized(owner) else { return (nil, "the domain's fSMORoleOwner cannot be read") }
-    let candidates = (try? await partition.locator.servers(deadline: deadline)) ?? []
+    let candidates = (try? await partition.locator.servers(for: .search, deadline: deadline).servers) ?? []
     for server in candidates where await facts(of: server, deadline: deadline, trace: trace)?.service == wanted { return (server, "") }
     guard case .serviceRecords = domain.servers, let comma = owner.utf8.firstIndex(of: UInt8(ascii: ",")) else {
       return (nil, "the PDC emulator (\(owner)) is none of the configured servers that answer")

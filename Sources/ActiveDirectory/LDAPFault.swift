@@ -26,6 +26,8 @@ enum LDAPFault: Error, Equatable {
   case withheld
   /// All connections are in use and too many questions wait already.
   case overloaded
+  /// The server went out of use while the question waited for a connection to it.
+  case turnedAway
 
   /// What the person's sign-in is answered with.
   var cause: UnknownCause {
@@ -40,6 +42,7 @@ enum LDAPFault: Error, Equatable {
     case .noServer: .noDirectoryServer
     case .withheld: .internalError
     case .overloaded: .overloaded
+    case .turnedAway: .directoryUnreachable
     }
   }
 
@@ -58,6 +61,7 @@ enum LDAPFault: Error, Equatable {
     case .noServer(let text): "no directory server: \(text)"
     case .withheld: "withheld"
     case .overloaded: "all connections are busy"
+    case .turnedAway: "went out of use"
     }
   }
 
@@ -66,9 +70,21 @@ enum LDAPFault: Error, Equatable {
     switch self {
     case .unreachable, .timedOut, .tls, .protocolViolation, .unproven: true
     case .result(let result): result.concernsServer
-    case .noTime, .withdrawn, .serviceCredential, .noServer, .withheld, .overloaded: false
+    case .noTime, .withdrawn, .serviceCredential, .noServer, .withheld, .overloaded, .turnedAway: false
     }
   }
+
+  /// Whether it may be no more than a kept connection that ended while nobody looked; `operationsError` is AD's word for that.
+  var mayBeStaleConnection: Bool {
+    switch self {
+    case .unreachable: true
+    case .result(let result): result.code == 1
+    default: false
+    }
+  }
+
+  /// Whether another server may have room or time for the question where this one had none.
+  var isCrowding: Bool { self == .noTime || self == .overloaded || self == .turnedAway }
 }
 
 /// The LDAPResult of RFC 4511 §4.1.9, bounded.

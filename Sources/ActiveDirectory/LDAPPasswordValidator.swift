@@ -19,13 +19,13 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     var domain: DirectoryDomain
     /// Nil in directories that are not Active Directory.
     var lockout: DomainLockout?
-    /// Who told the entry; nil: a global catalog.
+    /// Who found it; nil: a global catalog.
     var server: DirectoryServer?
   }
 
   private enum Finding: Sendable {
     case person(Found)
-    case nobody(Refusal)
+    case nobody(Refusal, server: DirectoryServer?)
   }
 
   private let settings: DirectorySettings
@@ -37,6 +37,10 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   private let groups = GroupLookup()
   /// One for each of `domains`; none in directories that are not Active Directory.
   private let lockouts: [DomainLockout]
+  /// The wall clock, for the times in reports.
+  let now: @Sendable () -> Instant
+  /// All of them, each once.
+  let partitions: [DirectoryPartition]
 
   /// - Parameters:
   ///   - settings: one realm's directory.
@@ -54,9 +58,10 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
         source: source, isGlobalCatalog: isGlobalCatalog, settings: settings, logOn: logOn, names: names, alarms: alarms, timers: timers)
     }
     self.settings = settings
+    self.now = now
     self.logOn = logOn
     standing = alarms
-    threads = DirectoryThreads(maximumWaiting: settings.maximumWaiting, timers: timers)
+    threads = DirectoryThreads(binds: settings.bindConnections * settings.serverCount, maximumWaiting: settings.maximumWaiting, timers: timers)
     // Several search bases of one domain share its servers' connections.
     var made: [(domain: DirectoryDomain, partition: DirectoryPartition)] = []
     for domain in settings.domains {
@@ -74,15 +79,18 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     } else {
       lockouts = []
     }
-    globalCatalog = settings.globalCatalog.map { partition($0, isGlobalCatalog: true) }
+    let catalog = settings.globalCatalog.map { partition($0, isGlobalCatalog: true) }
+    globalCatalog = catalog
+    var distinct: [DirectoryPartition] = catalog.map { [$0] } ?? []
+    for (_, partition) in made where !distinct.contains(where: { $0 === partition }) { distinct.append(partition) }
+    partitions = distinct
   }
 
   package func alarms() async -> [Alarm] { standing.all }
 
   /// Lets all kept connections go; the next question makes new ones.
   package func closeConnections() {
-    globalCatalog?.renew()
-    for (_, partition) in domains { partition.renew() }
+    for partition in partitions { partition.renew() }
   }
 
   /// Whether the directory can be searched now: reached, its certificate accepted, the service account logged on. Nil where all is well.
@@ -93,7 +101,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     do throws(LDAPFault) {
       try await logOn.check()
       let query = LDAPSearch(base: "", scope: .base, filter: .present("objectClass"), attributes: [], limit: 1)
-      for partition in domains.map(\.partition) + (globalCatalog.map { [$0] } ?? []) {
+      for partition in partitions {
         _ = try await partition.search(query, deadline: deadline, trace: trace)
       }
       return nil
@@ -173,14 +181,16 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
       } catch {
         guard error == .withheld, case .refused(let refusal)? = attempt.verdict, refusal.reason == .keptFromDirectory else { throw error }
         // At the cost of a wrong password: the time must not tell strangers that the name exists.
-        return try await bindToNobody(credential, refusal, attempt: nil, deadline: deadline, permission: permission, trace: trace)
+        return try await bindToNobody(
+          credential, refusal, preferring: found.server, attempt: nil, deadline: deadline, permission: permission, trace: trace)
       }
-    case .nobody(let refusal):
+    case .nobody(let refusal, let server):
       if let allowance = attempt.allowance {
         if allowance.expected != nil { return .unknown(.nameMoved) }
         if allowance.refusedAt != nil { return .refused(Refusal(.repeatedWrongPassword)) }
       }
-      return try await bindToNobody(credential, refusal, attempt: attempt, deadline: deadline, permission: permission, trace: trace)
+      return try await bindToNobody(
+        credential, refusal, preferring: server, attempt: attempt, deadline: deadline, permission: permission, trace: trace)
     }
   }
 
@@ -191,12 +201,14 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     var candidates: [(entry: LDAPEntry, index: Int, server: DirectoryServer?)] = []
     var isComplete = true
     let lockout = settings.kind == .activeDirectory && globalCatalog == nil ? DomainLockout.attributes : []
+    var servers: [ObjectIdentifier: DirectoryServer] = [:]
     func search(_ partition: DirectoryPartition, base: String) async throws(LDAPFault) -> LDAPSearch.Outcome {
       let query = LDAPSearch(
         base: base, scope: .subtree, filter: name.filter(people: settings.personFilter),
         attributes: unique(PersonAttributes.needed(settings.kind, loginAttributes: settings.loginAttributes) + lockout + wanted), limit: 20)
       let outcome = try await partition.search(query, deadline: deadline, trace: trace)
       isComplete = isComplete && outcome.isComplete
+      servers[ObjectIdentifier(partition)] = outcome.server
       return outcome
     }
     if let globalCatalog {
@@ -216,12 +228,16 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
         }
       }
     }
-    guard isComplete else { return .nobody(Refusal(.ambiguousName)) }
+    func asked(_ partition: DirectoryPartition?) -> DirectoryServer? { partition.flatMap { servers[ObjectIdentifier($0)] } }
+    let nobodysServer = asked(domains.first?.partition)
+    guard isComplete else { return .nobody(Refusal(.ambiguousName), server: nobodysServer) }
     switch name.choose(among: candidates.map(\.entry)) {
-    case .nobody: return .nobody(Refusal(.userNotFound))
-    case .several: return .nobody(Refusal(.ambiguousName))
+    case .nobody: return .nobody(Refusal(.userNotFound), server: nobodysServer)
+    case .several: return .nobody(Refusal(.ambiguousName), server: nobodysServer)
     case .one(let entry):
-      guard let candidate = candidates.first(where: { $0.entry == entry }) else { return .nobody(Refusal(.userNotFound)) }
+      guard let candidate = candidates.first(where: { $0.entry == entry }) else {
+        return .nobody(Refusal(.userNotFound), server: nobodysServer)
+      }
       let home = domains[candidate.index]
       return .person(
         Found(
@@ -279,11 +295,12 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
 
   /// The second half of what a found person would cost, bound to a name that no directory can have.
   private func bindToNobody(
-    _ credential: Credential, _ refusal: Refusal, attempt: WeighedTry?, deadline: Deadline, permission: BindPermission, trace: TraceRecorder
+    _ credential: Credential, _ refusal: Refusal, preferring server: DirectoryServer?, attempt: WeighedTry?, deadline: Deadline,
+    permission: BindPermission, trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     guard let home = domains.first else { throw .noServer("no domain is configured") }
     let name = "CN=gatehouse-\(Identifier().description),\(home.domain.searchBase)"
-    var companion = DirectoryPartition.BindCompanion()
+    var companion = DirectoryPartition.BindCompanion(preferred: server)
     if let lockout = lockouts.first, attempt?.allowance != nil {
       companion.weigh = { server async throws(LDAPFault) in await lockout.weighNobody(binding: server, deadline: deadline, trace: trace) }
     }

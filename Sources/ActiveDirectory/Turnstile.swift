@@ -6,25 +6,33 @@ import Synchronization
 ///
 /// Suspends, never blocks. The time-outs come from an event loop, so that waiting needs no task of its own.
 final class Turnstile: Sendable {
+  private enum Answer { case entered, tooLate, turnedAway }
+
   private struct State {
     var free: Int
     var next: UInt64 = 0
     /// In order of arrival; dictionaries keep none.
     var queue: [UInt64] = []
-    var waiting: [UInt64: CheckedContinuation<Bool, Never>] = [:]
+    var waiting: [UInt64: CheckedContinuation<Answer, Never>] = [:]
   }
 
   private let state: Mutex<State>
+  private let limit: Int
   private let maximumWaiting: Int
   private let timers: any EventLoop
 
   init(limit: Int, maximumWaiting: Int, timers: any EventLoop) {
     state = Mutex(State(free: limit))
+    self.limit = limit
     self.maximumWaiting = maximumWaiting
     self.timers = timers
   }
 
-  /// Throws `.noTime` at the deadline (or when the task is cancelled) and `.overloaded` where too many wait already. Pair with `leave`.
+  /// How many are in, and how many wait.
+  var counts: (inside: Int, waiting: Int) { state.withLock { (limit - $0.free, $0.waiting.count) } }
+
+  /// Throws `.noTime` at the deadline (or when the task is cancelled), `.overloaded` where too many wait already, and `.turnedAway` where there is
+  /// no use in waiting any longer. Pair with `leave`.
   func enter(deadline: Deadline) async throws(LDAPFault) {
     let ticket: UInt64? = try state.withLock { state throws(LDAPFault) in
       if state.free > 0 {
@@ -37,14 +45,14 @@ final class Turnstile: Sendable {
     }
     guard let ticket else { return }
     let timer = timers.scheduleTask(in: .nanoseconds(deadline.remaining().nanosecondsClamped)) { [self] in giveUp(ticket) }
-    let entered = await withTaskCancellationHandler {
+    let answer = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
-        let answer: Bool? = state.withLock { state in
+        let answer: Answer? = state.withLock { state in
           if state.free > 0 {  // somebody left between the two locks
             state.free -= 1
-            return true
+            return .entered
           }
-          if Task.isCancelled || deadline.hasPassed { return false }
+          if Task.isCancelled || deadline.hasPassed { return .tooLate }
           state.queue.append(ticket)
           state.waiting[ticket] = continuation
           return nil
@@ -55,25 +63,39 @@ final class Turnstile: Sendable {
       giveUp(ticket)
     }
     timer.cancel()
-    guard entered else { throw .noTime }
+    switch answer {
+    case .entered: return
+    case .tooLate: throw .noTime
+    case .turnedAway: throw .turnedAway
+    }
+  }
+
+  /// Sends everybody away who waits.
+  func turnAway() {
+    let waiting = state.withLock { state in
+      state.queue = []
+      defer { state.waiting = [:] }
+      return Array(state.waiting.values)
+    }
+    for continuation in waiting { continuation.resume(returning: .turnedAway) }
   }
 
   func leave() {
-    let next: CheckedContinuation<Bool, Never>? = state.withLock { state in
+    let next: CheckedContinuation<Answer, Never>? = state.withLock { state in
       while !state.queue.isEmpty {
         if let continuation = state.waiting.removeValue(forKey: state.queue.removeFirst()) { return continuation }
       }
       state.free += 1
       return nil
     }
-    next?.resume(returning: true)
+    next?.resume(returning: .entered)
   }
 
   private func giveUp(_ ticket: UInt64) {
     state.withLock { state in
       state.queue.removeAll { $0 == ticket }
       return state.waiting.removeValue(forKey: ticket)
-    }?.resume(returning: false)
+    }?.resume(returning: .tooLate)
   }
 }
 

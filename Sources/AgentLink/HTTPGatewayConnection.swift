@@ -79,11 +79,12 @@ package final class HTTPGatewayConnection: GatewayConnection {
   }
 
   package func work(_ request: WorkRequest) async throws -> WorkResponse {
-    try await post("/agent/v1/work", request, timeout: HTTPGatewayConnection.pollTimeout)
+    try WorkResponse(message: try await post("/agent/v1/work", message: request.message, timeout: HTTPGatewayConnection.pollTimeout))
   }
 
   package func deliver(_ request: VerdictsRequest) async throws -> VerdictsAnswer {
-    try await post("/agent/v1/verdicts", request, timeout: HTTPGatewayConnection.requestTimeout)
+    let answer = try await post("/agent/v1/verdicts", message: request.message, timeout: HTTPGatewayConnection.requestTimeout)
+    return try JSONDecoder().decode(VerdictsAnswer.self, from: Data(answer))
   }
 
   package func heartbeat(_ heartbeat: Heartbeat) async throws -> HeartbeatAnswer {
@@ -96,6 +97,11 @@ package final class HTTPGatewayConnection: GatewayConnection {
 
   private func post<Answer: Decodable>(_ path: String, _ message: some Encodable, timeout: TimeAmount) async throws -> Answer {
     try await postJSON(node + path, message, client: state.withLock { $0.client }, timeout: timeout, limit: HTTPGatewayConnection.answerLimit)
+  }
+
+  private func post(_ path: String, message: [UInt8], timeout: TimeAmount) async throws -> [UInt8] {
+    try await postJSON(
+      node + path, bytes: message, client: state.withLock { $0.client }, timeout: timeout, limit: HTTPGatewayConnection.answerLimit)
   }
 
   private static func client(for identity: AgentIdentity, proxy: Proxy?) throws -> HTTPClient {
@@ -125,17 +131,24 @@ package final class HTTPGatewayConnection: GatewayConnection {
 func postJSON<Answer: Decodable>(
   _ url: String, _ message: some Encodable, client: HTTPClient, timeout: TimeAmount, limit: Int
 ) async throws -> Answer {
+  let bytes = Array(try JSONEncoder().encode(message))
+  return try JSONDecoder().decode(
+    Answer.self, from: Data(try await postJSON(url, bytes: bytes, client: client, timeout: timeout, limit: limit)))
+}
+
+/// The same for a message that is written already, and an answer that the caller reads.
+func postJSON(_ url: String, bytes: [UInt8], client: HTTPClient, timeout: TimeAmount, limit: Int) async throws -> [UInt8] {
   var request = HTTPClientRequest(url: url)
   request.method = .POST
   request.headers.add(name: "content-type", value: "application/json")
-  request.body = .bytes(ByteBuffer(bytes: try JSONEncoder().encode(message)))
+  request.body = .bytes(ByteBuffer(bytes: bytes))
   let response = try await client.execute(request, timeout: timeout)
-  let body = Data((try await response.body.collect(upTo: limit)).readableBytesView)
+  let body = Array((try await response.body.collect(upTo: limit)).readableBytesView)
   guard response.status == .ok else {
-    let words = (try? JSONDecoder().decode(GatewayFaultBody.self, from: body))?.error.message
+    let words = (try? JSONDecoder().decode(GatewayFaultBody.self, from: Data(body)))?.error.message
     throw GatewayFault(status: Int(response.status.code), message: words ?? "The gateway answered \(response.status).")
   }
-  return try JSONDecoder().decode(Answer.self, from: body)
+  return body
 }
 
 /// The gateway's body for everything that is not what was asked for.

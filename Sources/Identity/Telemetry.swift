@@ -11,6 +11,8 @@ package enum Telemetry: String, Sendable, CaseIterable {
   /// Sprays by `kind` (password, address, network, realm); those that stand are the began less the ended.
   case spraysBegan = "gatehouse_sprays_began_total"
   case spraysEnded = "gatehouse_sprays_ended_total"
+  /// Directory servers as the connected agents see them, by `state` (healthy, slow, open, half-open); a server counts once for each agent.
+  case directoryServers = "gatehouse_directory_servers"
   /// Canaries by `kind` (wrong, right) and `verdict`; they are no sign-ins.
   case canaries = "gatehouse_canaries_total"
   /// Accepted sign-ins that were asked again of a second agent, by `outcome` (agrees, disagrees, none).

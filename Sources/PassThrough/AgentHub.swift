@@ -32,6 +32,8 @@ package final class AgentHub: Sendable {
     var signers: [Identifier: P256.Signing.PublicKey] = [:]
     var nextPoll = 0
     var lastSeen: [Identifier: Instant] = [:]
+    /// What each agent told last of its directory servers.
+    var weather: [Identifier: [DirectoryReport]] = [:]
   }
 
   private struct LaneKey: Hashable {
@@ -126,7 +128,7 @@ package final class AgentHub: Sendable {
       for question in questions where shell.askers[question.id] != nil { shell.signers[question.id] = certificate.signingKey }
     }
     if connection.isOpen, let frames = try? lane.seal(questions) {
-      return WorkResponse(encapsulatedKey: Data(lane.encapsulatedKey).base64EncodedString(), questions: frames)
+      return WorkResponse(encapsulatedKey: lane.encapsulatedKeyText, questions: frames)
     }
     perform { $0.machine.undelivered(questions.map(\.id), agent: agent.id, now: now) }
     return WorkResponse()
@@ -144,23 +146,39 @@ package final class AgentHub: Sendable {
         return actions
       }
     }
+    let expected = shell.withLock { shell in
+      request.verdicts.map { (question: shell.machine.expected($0.question, from: agent.id), signer: shell.signers[$0.question]) }
+    }
+    // Questions that are answered together were fetched with one certificate: whose, the first of them that is still waited for tells.
+    let signer = zip(expected, request.verdicts).first { $0.0.question != nil }?.0.signer ?? certificate.signingKey
+    let isBatchGood = request.signature != nil && request.isSigned(by: signer)
     var unusable = 0
-    for frame in request.verdicts {
-      let (asked, signer) = shell.withLock { ($0.machine.expected(frame.question, from: agent.id), $0.signers[frame.question]) }
-      guard let question = asked else {
+    var answers: [(question: Identifier, judgement: Judgement?)] = []
+    for (frame, (question, fetchedBy)) in zip(request.verdicts, expected) {
+      guard let question else {
         unusable += 1
         continue
       }
+      var judgement: Judgement?
       // The realms of the registration decide, not those of the moment at which the question was handed out.
-      let judgement =
-        agent.realms.contains(question.realm)
-        ? frame.verified(digest: question.digest, kind: question.kind, realm: question.realm, key: signer ?? certificate.signingKey) : nil
-      let now = now
-      perform { shell in
-        if let judgement { return shell.machine.answered(frame.question, by: agent.id, judgement, now: now) }
-        return shell.machine.answeredInvalidly(frame.question, by: agent.id, now: now)
+      if agent.realms.contains(question.realm) {
+        let key = fetchedBy ?? certificate.signingKey
+        if request.signature == nil {
+          judgement = frame.verified(digest: question.digest, kind: question.kind, realm: question.realm, key: key)
+        } else if isBatchGood, key.rawRepresentation == signer.rawRepresentation {
+          judgement = frame.verified(inBatch: question.digest, kind: question.kind, realm: question.realm)
+        }
       }
       if judgement == nil { unusable += 1 }
+      answers.append((frame.question, judgement))
+    }
+    let answered = answers
+    let now = now
+    perform { shell in
+      answered.flatMap { answer in
+        answer.judgement.map { shell.machine.answered(answer.question, by: agent.id, $0, now: now) }
+          ?? shell.machine.answeredInvalidly(answer.question, by: agent.id, now: now)
+      }
     }
     return VerdictsAnswer(ignored: unusable, withdrawn: withdrawn.isEmpty ? nil : withdrawn)
   }
@@ -182,6 +200,7 @@ package final class AgentHub: Sendable {
     }
     perform { shell in
       shell.lastSeen[agent.id] = wall
+      shell.weather[agent.id] = heartbeat.directories.map { DirectoryReport.admitted($0, realms: agent.realms) }
       return shell.machine.beat(
         agent: agent.id, realms: agent.realms, now: now, draining: heartbeat.draining, alarms: Array(alarms),
         software: String(decoding: heartbeat.software.utf8.prefix(64), as: UTF8.self),
@@ -214,6 +233,7 @@ package final class AgentHub: Sendable {
     policies.withLock { policies in for realm in policies.keys { policies[realm]?[agent] = nil } }
     perform { shell in
       shell.lanes = shell.lanes.filter { $0.key.agent != agent }
+      shell.weather[agent] = nil
       return shell.machine.drop(agent: agent, now: now)
     }
   }
@@ -239,6 +259,14 @@ package final class AgentHub: Sendable {
 
   /// What the hub knows of every connected agent, for `status`.
   package var sessions: [Identifier: HubState.Session] { shell.withLock { $0.machine.sessions } }
+
+  /// How each connected agent's directory servers are, as the agent told last; agents that do not tell are missing.
+  package var directoryWeather: [Identifier: [DirectoryReport]] {
+    shell.withLock { shell in
+      let sessions = shell.machine.sessions
+      return shell.weather.filter { sessions[$0.key] != nil }
+    }
+  }
 
   /// Questions under way, for metrics.
   package var pendingCount: Int { shell.withLock { $0.machine.pendingCount } }

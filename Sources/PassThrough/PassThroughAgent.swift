@@ -36,6 +36,7 @@ package struct PassThroughAgent: Service {
   private let connection: any GatewayConnection
   private let validators: [RealmName: any PasswordValidator]
   private let alarms: [any AlarmSource]
+  private let directories: [any DirectoryObserver]
   private let lanes: Int
   private let software: String
   private let now: @Sendable () -> Instant
@@ -56,12 +57,14 @@ package struct PassThroughAgent: Service {
   static let beginGrace: Duration = .seconds(2)
 
   package init(
-    connection: any GatewayConnection, validators: [RealmName: any PasswordValidator], alarms: [any AlarmSource], lanes: Int = 2,
-    software: String, now: @escaping @Sendable () -> Instant, told: @escaping @Sendable (HeartbeatAnswer) -> Void, logger: Logger
+    connection: any GatewayConnection, validators: [RealmName: any PasswordValidator], alarms: [any AlarmSource],
+    directories: [any DirectoryObserver] = [], lanes: Int = 2, software: String, now: @escaping @Sendable () -> Instant,
+    told: @escaping @Sendable (HeartbeatAnswer) -> Void, logger: Logger
   ) {
     self.connection = connection
     self.validators = validators
     self.alarms = alarms
+    self.directories = directories
     self.lanes = lanes
     self.software = software
     self.now = now
@@ -114,7 +117,7 @@ package struct PassThroughAgent: Service {
               hand.take(frame.id)
               // Opened here, in order; judged beside each other.
               let password = Result { try opening?.open(frame) }
-              questions.addTask { await answer(frame, password: password, deadline: deadline, identity: identity) }
+              questions.addTask { await answer(frame, password: password, deadline: deadline, identity: identity, generation: generation) }
               if case .failure = password { throw SealBroken() }
             }
           }
@@ -170,7 +173,9 @@ package struct PassThroughAgent: Service {
   }
 
   /// Puts one question before the directory of its realm and signs what came of it.
-  private func answer(_ frame: QuestionFrame, password: Result<Password?, any Error>, deadline: Deadline, identity: AgentIdentity) async {
+  private func answer(
+    _ frame: QuestionFrame, password: Result<Password?, any Error>, deadline: Deadline, identity: AgentIdentity, generation: Int
+  ) async {
     defer { hand.done(frame.id) }
     let body: VerdictBody
     switch QuestionKind(rawValue: frame.kind) {
@@ -187,11 +192,7 @@ package struct PassThroughAgent: Service {
       body = VerdictBody(judgement, at: now())
     default: body = VerdictBody(unsupportedAt: now())
     }
-    do {
-      outbox.put(try VerdictFrame(body, question: frame.id, digest: frame.digest, key: identity.signingKey))
-    } catch {
-      logger.error("a verdict could not be signed", metadata: ["question": "\(frame.id)", "error": "\(error)"])
-    }
+    outbox.put(VerdictDraft(body, question: frame.id, digest: frame.digest), identity, generation: generation)
   }
 
   private func judge(
@@ -262,7 +263,7 @@ package struct PassThroughAgent: Service {
 
   /// Whether what has not been begun with goes back to the gateway: the agent has been ending for a while, and the gateway knows the word.
   private var mayHandBack: Bool {
-    guard contact.takesBack, let age = drainBegan.age else { return false }
+    guard contact.understands(StageReport.capability), let age = drainBegan.age else { return false }
     return age > PassThroughAgent.beginGrace
   }
 
@@ -274,7 +275,7 @@ package struct PassThroughAgent: Service {
       guard !batch.isEmpty || !stages.isEmpty else { continue }
       do {
         let sent = ContinuousClock.now
-        let answer = try await connection.deliver(VerdictsRequest(verdicts: batch.map(\.frame), stages: stages))
+        let answer = try await connection.deliver(try signed(batch, stages))
         backoff.reset()
         hand.answered(stages, withdrawn: answer.withdrawn ?? [], sent: sent)
         outbox.delivered()
@@ -287,6 +288,16 @@ package struct PassThroughAgent: Service {
     }
   }
 
+  /// Items of one identity, signed by it: together where the gateway understands that, else each by itself.
+  private func signed(_ batch: [VerdictOutbox.Item], _ stages: [StageReport]) throws -> VerdictsRequest {
+    guard let key = batch.first?.identity.signingKey else { return VerdictsRequest(verdicts: [], stages: stages) }
+    let drafts = batch.map(\.draft)
+    guard contact.understands(VerdictsRequest.batchCapability) else {
+      return VerdictsRequest(verdicts: try drafts.map { try VerdictFrame($0, key: key) }, stages: stages)
+    }
+    return try VerdictsRequest(signing: drafts, stages: stages, key: key)
+  }
+
   private func heartbeats() async {
     while !Task.isCancelled {
       do {
@@ -297,22 +308,27 @@ package struct PassThroughAgent: Service {
         hand.failed()
         logger.warning("heartbeat failed", metadata: ["error": "\(error)"])
       }
-      try? await Task.sleep(for: .seconds(2))
+      // While the gateway is away somewhat more often: its questions wait for its agents no longer than two seconds after a restart. By chance, so
+      // that forty agents do not come in one instant.
+      try? await Task.sleep(for: contact.isLost ? .milliseconds(Int64.random(in: 800...1600)) : .seconds(2))
     }
   }
 
   private func beat(draining: Bool) async throws {
     var standing: [Alarm] = []
     for source in alarms { standing += await source.alarms() }
+    var weather: [DirectoryReport] = []
+    for source in directories { weather += await source.reports() }
     let sent = ContinuousClock.now
     let answer = try await connection.heartbeat(
       Heartbeat(
         capabilities: [QuestionKind.validate.rawValue, QuestionKind.lookUp.rawValue, StageReport.capability], software: software, clock: now(),
         alarms: standing, draining: draining, instance: instance,
+        directories: weather.isEmpty ? nil : Array(weather.prefix(DirectoryReport.mostReports)),
         lockouts: validators.compactMap { realm, validator in
           (validator as? any LockoutPolicySource)?.lockoutPolicy().map { RealmLockout(realm: realm, policy: $0) }
         }))
-    contact.learn(takesBack: answer.capabilities?.contains(StageReport.capability) ?? false)
+    contact.learn(answer.capabilities ?? [])
     hand.answered(sent: sent)
     told(answer)
   }
@@ -344,18 +360,20 @@ private final class Contact: Sendable {
   private struct State {
     var isLost = false
     var returns = 0
-    var takesBack = false
+    var capabilities: Set<String> = []
   }
 
   private let state = Mutex(State())
 
+  var isLost: Bool { state.withLock { $0.isLost } }
+
   /// How often the gateway has come back.
   var returns: Int { state.withLock { $0.returns } }
 
-  /// Whether the gateway understands that a question is handed back.
-  var takesBack: Bool { state.withLock { $0.takesBack } }
+  /// Whether the gateway said so with its last answer to a heartbeat.
+  func understands(_ capability: String) -> Bool { state.withLock { $0.capabilities.contains(capability) } }
 
-  func learn(takesBack: Bool) { state.withLock { $0.takesBack = takesBack } }
+  func learn(_ capabilities: [String]) { state.withLock { $0.capabilities = Set(capabilities) } }
 
   func lost() { state.withLock { $0.isLost = true } }
 

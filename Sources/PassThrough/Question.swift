@@ -93,7 +93,21 @@ package struct QuestionFrame: Sendable, Codable {
     wanting = question.wanting
     allowance = question.allowance
     remainingMilliseconds = question.deadline.remaining().wholeMilliseconds
-    self.sealed = Data(sealed).base64EncodedString()
+    self.sealed = sealed.base64
+  }
+
+  init(
+    id: Identifier, kind: String, realm: RealmName, userName: String, wanting: AttributeRequest, allowance: TryAllowance? = nil,
+    remainingMilliseconds: Int64, sealed: String
+  ) {
+    self.id = id
+    self.kind = kind
+    self.realm = realm
+    self.userName = userName
+    self.wanting = wanting
+    self.allowance = allowance
+    self.remainingMilliseconds = remainingMilliseconds
+    self.sealed = sealed
   }
 
   package var digest: QuestionDigest {

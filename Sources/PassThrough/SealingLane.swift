@@ -24,12 +24,18 @@ package struct LaneID: Hashable, Sendable, Codable {
 
   package init() { bytes = Identifier().bytes }
 
+  /// From base64url; nil where that is not 16 bytes.
+  package init?(_ text: String) {
+    guard let bytes = StrictText.base64URL(text), bytes.count == 16 else { return nil }
+    self.bytes = bytes
+  }
+
   package init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
-    guard let bytes = StrictText.base64URL(try container.decode(String.self)), bytes.count == 16 else {
+    guard let lane = LaneID(try container.decode(String.self)) else {
       throw DecodingError.dataCorruptedError(in: container, debugDescription: "not a lane id")
     }
-    self.bytes = bytes
+    self = lane
   }
 
   package func encode(to encoder: any Encoder) throws {
@@ -42,6 +48,8 @@ package struct LaneID: Hashable, Sendable, Codable {
 package final class SealingLane: Sendable {
   /// The encapsulated key that the agent needs to open the lane; 32 bytes, sent with every batch (it never changes).
   package let encapsulatedKey: [UInt8]
+  /// The same, base64.
+  let encapsulatedKeyText: String
   private let sender: Mutex<HPKE.Sender>
 
   /// Throws where `agentKey` is no X25519 public key.
@@ -52,6 +60,7 @@ package final class SealingLane: Sendable {
     let sender = try HPKE.Sender(
       recipientKey: recipient, ciphersuite: Sealing.suite, info: Sealing.info(agent: agent, lane: lane), authenticatedBy: gatewayKey)
     encapsulatedKey = Array(sender.encapsulatedKey)
+    encapsulatedKeyText = encapsulatedKey.base64
     self.sender = Mutex(sender)
   }
 
@@ -61,7 +70,7 @@ package final class SealingLane: Sendable {
       try questions.map { question in
         var plaintext = question.password?.secret.withBytes { Data($0) } ?? Data()
         defer { plaintext.withUnsafeMutableBytes { bytes in if let base = bytes.baseAddress { wipe(base, bytes.count) } } }
-        return QuestionFrame(question: question, sealed: Array(try sender.seal(plaintext, authenticating: Data(question.digest.bytes))))
+        return QuestionFrame(question: question, sealed: Array(try sender.seal(plaintext, authenticating: question.digest.bytes)))
       }
     }
   }
@@ -85,7 +94,7 @@ package struct OpeningLane: Sendable {
   package mutating func open(_ frame: QuestionFrame) throws -> Password? {
     guard let sealed = StrictText.base64(frame.sealed) else { throw SealBroken() }
     var plaintext: Data
-    do { plaintext = try recipient.open(Data(sealed), authenticating: Data(frame.digest.bytes)) } catch { throw SealBroken() }
+    do { plaintext = try recipient.open(sealed, authenticating: frame.digest.bytes) } catch { throw SealBroken() }
     defer { plaintext.withUnsafeMutableBytes { bytes in if let base = bytes.baseAddress { wipe(base, bytes.count) } } }
     return Password(Secret(plaintext))
   }

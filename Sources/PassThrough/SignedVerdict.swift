@@ -1,5 +1,6 @@
 import Bytes
 import Crypto
+import Cryptography
 import Foundation
 import Identity
 
@@ -69,26 +70,46 @@ package struct VerdictBody: Sendable, Codable {
   }
 }
 
-/// A verdict as it travels: the exact bytes that were signed, and the signature over the question's digest and those bytes.
+/// A verdict before it is signed.
+struct VerdictDraft: Sendable {
+  var question: Identifier
+  var digest: QuestionDigest
+  /// The JSON of a `VerdictBody`, base64.
+  var body: String
+
+  init(_ body: VerdictBody, question: Identifier, digest: QuestionDigest) {
+    self.question = question
+    self.digest = digest
+    self.body = body.message.base64
+  }
+}
+
+/// A verdict as it travels: the exact bytes that are signed, and the signature over the question's digest and those bytes.
 package struct VerdictFrame: Sendable, Codable {
   package var question: Identifier
   /// The JSON of a `VerdictBody`, base64.
   package var body: String
-  /// ECDSA P-256 with SHA-256 by the agent's certified key, 64 bytes r‖s, base64.
+  /// ECDSA P-256 with SHA-256 by the agent's certified key, 64 bytes r‖s, base64; empty where the batch is signed as a whole.
   package var signature: String
+  /// Where the batch is signed: the digest of the question that is answered, 32 bytes, base64.
+  package var digest: String?
 
-  package init(question: Identifier, body: String, signature: String) {
+  package init(question: Identifier, body: String, signature: String, digest: String? = nil) {
     self.question = question
     self.body = body
     self.signature = signature
+    self.digest = digest
   }
 
   /// Signs `body` as the answer to the question with `digest`.
   package init(_ body: VerdictBody, question: Identifier, digest: QuestionDigest, key: P256.Signing.PrivateKey) throws {
-    let bytes = try JSONEncoder().encode(body)
-    let signature = try key.signature(for: VerdictFrame.signedBytes(digest: digest, body: bytes))
-    self.init(
-      question: question, body: bytes.base64EncodedString(), signature: signature.rawRepresentation.base64EncodedString())
+    try self.init(VerdictDraft(body, question: question, digest: digest), key: key)
+  }
+
+  init(_ draft: VerdictDraft, key: P256.Signing.PrivateKey) throws {
+    guard let body = StrictText.base64(draft.body) else { throw SealBroken() }
+    let signature = try key.signature(for: VerdictFrame.signedBytes(digest: draft.digest, body: body))
+    self.init(question: draft.question, body: draft.body, signature: signature.rawRepresentation.base64)
   }
 
   /// The judgement, once its signature by `key` over this very question was found good.
@@ -97,18 +118,65 @@ package struct VerdictFrame: Sendable, Codable {
   package func verified(
     digest: QuestionDigest, kind: QuestionKind = .validate, realm: RealmName, key: P256.Signing.PublicKey
   ) -> Judgement? {
-    guard body.utf8.count <= VerdictFrame.maximumBodyCharacters, let bytes = StrictText.base64(body), let raw = StrictText.base64(signature),
-      let signature = try? P256.Signing.ECDSASignature(rawRepresentation: raw),
-      key.isValidSignature(signature, for: VerdictFrame.signedBytes(digest: digest, body: Data(bytes))),
-      let decoded = try? JSONDecoder().decode(VerdictBody.self, from: Data(bytes))
+    guard body.utf8.count <= VerdictFrame.maximumBodyCharacters, let bytes = StrictText.base64(body),
+      let signature = VerdictFrame.signature(signature),
+      key.isValidSignature(signature, for: VerdictFrame.signedBytes(digest: digest, body: bytes))
     else { return nil }
-    return decoded.judgement(of: kind, realm: realm)
+    return VerdictFrame.judgement(bytes, of: kind, realm: realm)
+  }
+
+  /// The same for a verdict of a batch whose signature was found good: it must name this very question.
+  func verified(inBatch digest: QuestionDigest, kind: QuestionKind = .validate, realm: RealmName) -> Judgement? {
+    guard self.digest.flatMap(StrictText.base64) == digest.bytes, body.utf8.count <= VerdictFrame.maximumBodyCharacters,
+      let bytes = StrictText.base64(body)
+    else { return nil }
+    return VerdictFrame.judgement(bytes, of: kind, realm: realm)
+  }
+
+  private static func judgement(_ bytes: [UInt8], of kind: QuestionKind, realm: RealmName) -> Judgement? {
+    (try? VerdictBody(message: bytes))?.judgement(of: kind, realm: realm)
   }
 
   /// 512 KiB of JSON: a person with thousands of groups fits.
   static let maximumBodyCharacters = 700_000
 
-  private static func signedBytes(digest: QuestionDigest, body: Data) -> Data {
-    Data("gatehouse verdict 1\0".utf8) + Data(digest.bytes) + body
+  static func signature(_ text: String) -> P256.Signing.ECDSASignature? {
+    StrictText.base64(text).flatMap { try? P256.Signing.ECDSASignature(rawRepresentation: $0) }
+  }
+
+  private static func signedBytes(digest: QuestionDigest, body: [UInt8]) -> [UInt8] {
+    Array("gatehouse verdict 1\0".utf8) + digest.bytes + body
+  }
+}
+
+// A signature costs more than everything else that an agent and a gateway do for a sign-in. Verdicts that leave together bear one: over the
+// digest of each question and of each body, in their order, so that none can be taken out, exchanged or put to another question.
+extension VerdictsRequest {
+  /// By this word among the capabilities a gateway says that it understands batches that are signed as a whole.
+  package static let batchCapability = "signed-batches"
+
+  init(signing drafts: [VerdictDraft], stages: [StageReport], key: P256.Signing.PrivateKey) throws {
+    self.init(
+      verdicts: drafts.map { VerdictFrame(question: $0.question, body: $0.body, signature: "", digest: $0.digest.bytes.base64) },
+      stages: stages)
+    if !verdicts.isEmpty { signature = try key.signature(for: signedBytes).rawRepresentation.base64 }
+  }
+
+  /// Whether the batch as a whole bears a good signature by `key`.
+  func isSigned(by key: P256.Signing.PublicKey) -> Bool {
+    guard let signature = signature.flatMap(VerdictFrame.signature) else { return false }
+    return key.isValidSignature(signature, for: signedBytes)
+  }
+
+  private var signedBytes: [UInt8] {
+    var writer = ByteWriter()
+    writer.write("gatehouse verdicts 1\0".utf8)
+    writer.writeInteger(UInt32(clamping: verdicts.count))
+    for verdict in verdicts {
+      writer.write(verdict.question.bytes)
+      writer.writeLengthPrefixed(Array((verdict.digest ?? "").utf8))
+      writer.write(Digests.sha256(verdict.body.utf8))
+    }
+    return writer.bytes
   }
 }

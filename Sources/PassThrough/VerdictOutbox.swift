@@ -2,10 +2,13 @@ import Bytes
 import Identity
 import Synchronization
 
-/// Signed verdicts and stages on their way back.
+/// Verdicts and stages on their way back.
 final class VerdictOutbox: Sendable {
   struct Item: Sendable {
-    var frame: VerdictFrame
+    var draft: VerdictDraft
+    /// With whose certificate the question was fetched: whose signature the gateway expects.
+    var identity: AgentIdentity
+    var generation: Int
     var made: ContinuousClock.Instant
   }
 
@@ -20,7 +23,9 @@ final class VerdictOutbox: Sendable {
 
   private let state = Mutex(State())
 
-  func put(_ frame: VerdictFrame) { add([Item(frame: frame, made: .now)], [], delivering: false) }
+  func put(_ draft: VerdictDraft, _ identity: AgentIdentity, generation: Int) {
+    add([Item(draft: draft, identity: identity, generation: generation, made: .now)], [], delivering: false)
+  }
 
   func put(_ stages: [StageReport]) {
     if !stages.isEmpty { add([], stages, delivering: false) }
@@ -30,7 +35,7 @@ final class VerdictOutbox: Sendable {
 
   func delivered() { state.withLock { $0.underWay = 0 } }
 
-  /// The next items, at most `limit`, and every stage; waits while there are none. Empty only where the task was cancelled. For one reader.
+  /// The next items of one identity, at most `limit`, and every stage; waits while there are none. Empty only where the task was cancelled. For one reader.
   func next(limit: Int) async -> ([Item], [StageReport]) {
     await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
@@ -48,7 +53,8 @@ final class VerdictOutbox: Sendable {
       }?.resume()
     }
     return state.withLock { state in
-      let batch = Array(state.items.prefix(limit))
+      let generation = state.items.first?.generation
+      let batch = Array(state.items.prefix(limit).prefix { $0.generation == generation })
       state.items.removeFirst(batch.count)
       defer { state.stages = [] }
       state.underWay = batch.count + state.stages.count

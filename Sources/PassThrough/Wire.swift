@@ -61,10 +61,13 @@ package struct StageReport: Sendable, Codable, Equatable {
 package struct VerdictsRequest: Sendable, Codable {
   package var verdicts: [VerdictFrame]
   package var stages: [StageReport]
+  /// One signature for all verdicts, ECDSA P-256 with SHA-256, 64 bytes r‖s, base64; nil where each bears its own.
+  package var signature: String?
 
-  package init(verdicts: [VerdictFrame], stages: [StageReport] = []) {
+  package init(verdicts: [VerdictFrame], stages: [StageReport] = [], signature: String? = nil) {
     self.verdicts = verdicts
     self.stages = stages
+    self.signature = signature
   }
 }
 
@@ -96,12 +99,14 @@ package struct Heartbeat: Sendable, Codable {
   package var instance: Identifier?
   /// By which lockout each realm's directory goes, where the agent could read it. At most 64.
   package var lockouts: [RealmLockout]?
+  /// How the directory servers are; nil from agents that do not tell.
+  package var directories: [DirectoryReport]?
 
   package static let currentVersion = 1
 
   package init(
     capabilities: [String], software: String, clock: Instant, alarms: [Alarm], draining: Bool, instance: Identifier? = nil,
-    lockouts: [RealmLockout]? = nil
+    directories: [DirectoryReport]? = nil, lockouts: [RealmLockout]? = nil
   ) {
     self.instance = instance
     version = Heartbeat.currentVersion
@@ -110,7 +115,21 @@ package struct Heartbeat: Sendable, Codable {
     self.clock = clock
     self.alarms = alarms
     self.draining = draining
+    self.directories = directories
     self.lockouts = lockouts
+  }
+
+  package init(from decoder: any Decoder) throws {
+    let fields = try decoder.container(keyedBy: CodingKeys.self)
+    version = try fields.decode(Int.self, forKey: .version)
+    capabilities = try fields.decode([String].self, forKey: .capabilities)
+    software = try fields.decode(String.self, forKey: .software)
+    clock = try fields.decode(Instant.self, forKey: .clock)
+    alarms = try fields.decode([Alarm].self, forKey: .alarms)
+    draining = try fields.decode(Bool.self, forKey: .draining)
+    instance = try fields.decodeIfPresent(Identifier.self, forKey: .instance)
+    directories = try fields.decodeIfPresent(LenientReports.self, forKey: .directories)?.reports
+    lockouts = try fields.decodeIfPresent([RealmLockout].self, forKey: .lockouts)
   }
 }
 
@@ -135,7 +154,8 @@ package struct HeartbeatAnswer: Sendable, Codable {
   /// What the gateway understands beyond the first version of the link; nil where it is too old to tell.
   package var capabilities: [String]?
 
-  package init(roots: [String], nodes: [String], clock: Instant, capabilities: [String]? = [StageReport.capability]) {
+  package init(roots: [String], nodes: [String], clock: Instant, capabilities: [String]? = [StageReport.capability, VerdictsRequest.batchCapability])
+  {
     self.capabilities = capabilities
     self.roots = roots
     self.nodes = nodes

@@ -43,12 +43,12 @@ struct AgentRoutes: Sendable {
   func addMutual(to router: Router<GatewayRequestContext>) {
     router.post("/agent/v1/work") { request, context in
       let (agent, certificate) = try identify(context)
-      let work: WorkRequest = try await decode(request, limit: AgentRoutes.smallBodyLimit)
-      return jsonResponse(try await hub.work(work, agent: agent, certificate: certificate, connection: context.facts))
+      let work: WorkRequest = try await read(request, limit: AgentRoutes.smallBodyLimit)
+      return messageResponse(try await hub.work(work, agent: agent, certificate: certificate, connection: context.facts))
     }
     router.post("/agent/v1/verdicts") { request, context in
       let (agent, certificate) = try identify(context)
-      let verdicts: VerdictsRequest = try await decode(request, limit: AgentRoutes.bodyLimit)
+      let verdicts: VerdictsRequest = try await read(request, limit: AgentRoutes.bodyLimit)
       let answer = hub.receive(verdicts, agent: agent, certificate: certificate)
       if answer.ignored > 0 {
         context.logger.warning(
@@ -95,6 +95,13 @@ struct AgentRoutes: Sendable {
           + "`gatehouse agents release \(agent.name)` or revoke it.")
     case .unknown: .unauthenticated
     }
+  }
+
+  private func read<Message: WireMessage>(_ request: Request, limit: Int) async throws -> Message {
+    guard isJSON(request.headers[.contentType]) else { throw RequestFault.unsupportedMediaType }
+    var request = request
+    let bytes = try await request.readBody(limit: limit)
+    do { return try Message(message: bytes) } catch { throw RequestFault.malformed(error.text) }
   }
 
   private func decode<T: Decodable>(_ request: Request, limit: Int) async throws -> T {

@@ -259,6 +259,13 @@ extension UnknownCause {
   }
 }
 
+/// An answer with a message of the agents' link.
+func messageResponse(_ message: some WireMessage) -> Response {
+  var fields = HTTPFields()
+  fields[.contentType] = "application/json"
+  return Response(status: .ok, headers: fields, body: .init(byteBuffer: ByteBuffer(bytes: message.message)))
+}
+
 /// An answer with a JSON body.
 func jsonResponse(_ body: some Encodable, status: HTTPResponse.Status = .ok, headers: HTTPFields = [:]) -> Response {
   let encoder = JSONEncoder()

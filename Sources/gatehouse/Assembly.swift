@@ -102,7 +102,8 @@ struct GatewayAssembly {
           _ = try await store.chains()
           return []
         } catch { return ["the store does not answer: \(error)"] }
-      }, metrics: { metrics.text() }, adminRoles: AdminRoles(administrators: [0, getuid()]))
+      }, metrics: { metrics.text() + MetricsExposition.directoryServers(hub.directoryWeather.values.flatMap(\.self)) },
+      adminRoles: AdminRoles(administrators: [0, getuid()]))
     let web = GatewayWeb(services: services, limits: configuration.limits.listener, drain: drain, logger: logger)
 
     let listener = configuration.publicListener
@@ -217,11 +218,12 @@ struct AgentAssembly {
     let alarms: [any AlarmSource] = directories
     let agents = connections.map { connection in
       PassThroughAgent(
-        connection: connection, validators: validators, alarms: alarms, lanes: configuration.polls, software: Gatehouse.version, now: now,
+        connection: connection, validators: validators, alarms: alarms, directories: directories, lanes: configuration.polls,
+        software: Gatehouse.version, now: now,
         told: { renewal.learn($0) }, logger: logger)
     }
     var setup = ServiceGroupConfiguration(
-      services: [renewal] + agents, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+      services: [renewal] + directories + agents, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
     setup.maximumGracefulShutdownDuration = configuration.shutdownGrace + .seconds(5)
     group = ServiceGroup(configuration: setup)
     logger.info("agent started", metadata: ["agent": "\(identity.name)", "gateways": "\(nodes.joined(separator: " "))"])

@@ -37,17 +37,21 @@ extension RealmDirectoryConfiguration {
 extension DirectoryServers {
   var doorSource: ServerSource {
     switch self {
-    case .fixed(let servers): .list(servers.map { DirectoryServer(host: $0.host, port: $0.port) })
-    case .srv(let domain, let site): .serviceRecords(domain: domain, site: site)
+    case .fixed(let servers): .list(servers.map(\.doorServer))
+    case .srv(let domain, let site, let fallback): .serviceRecords(domain: domain, site: site, fallback: fallback.map(\.doorServer))
     }
   }
 
   var globalCatalogSource: ServerSource {
     switch self {
     case .fixed: doorSource
-    case .srv(let domain, _): .globalCatalogRecords(forest: domain)
+    case .srv(let domain, _, let fallback): .globalCatalogRecords(forest: domain, fallback: fallback.map(\.doorServer))
     }
   }
+}
+
+extension ServerAddress {
+  var doorServer: DirectoryServer { DirectoryServer(host: host, port: port, address: address) }
 }
 
 extension LimitsConfiguration {

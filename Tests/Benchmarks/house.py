@@ -26,6 +26,13 @@ class Problem(Exception):
     """Something that the person at the keyboard can mend."""
 
 
+def need_packages():
+    """Installs what the benchmarks need and is missing, as Tests/run does."""
+    result = subprocess.run(["bash", "-c", 'set -e; . "$1"; need_packages run benchmark', "bash", REPOSITORY / "deploy/packages"])
+    if result.returncode != 0:
+        raise Problem("the packages above are missing")
+
+
 def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -224,6 +231,7 @@ class House:
         self.agents, self.directory, self.gateway, self.others = [], None, None, []
 
     def __enter__(self):
+        need_packages()
         os.umask(0o077)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)

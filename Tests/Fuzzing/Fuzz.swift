@@ -1,16 +1,16 @@
 import Bytes
 import Foundation
 import Identity
-import PassThrough
 
 @testable import ActiveDirectory
+@testable import PassThrough
 @testable import Web
 
 // One program for every parser of foreign bytes; the variable FUZZ_TARGET says which. Tests/Fuzzing/README.md says how it is built and run.
 
 /// The parsers, each with what must hold besides "it does not trap".
 enum FuzzTarget: String, CaseIterable {
-  case json, proxy, token, verdict, question, envelope, certificate, audit, name, address, diagnostic, planted
+  case json, proxy, token, verdict, question, link, hub, envelope, certificate, audit, name, address, diagnostic, planted
 
   func run(_ bytes: [UInt8]) {
     switch self {
@@ -26,13 +26,29 @@ enum FuzzTarget: String, CaseIterable {
       check((try? EnrolmentToken(token.text))?.text == token.text, "a token that does not read as it was written")
     case .verdict: _ = try? JSONDecoder().decode(VerdictsRequest.self, from: Data(bytes))
     case .question:
-      guard let frame = try? JSONDecoder().decode(QuestionFrame.self, from: Data(bytes)), let allowance = frame.allowance else { return }
+      guard let frame = try? QuestionFrame(message: bytes), let allowance = frame.allowance else { return }
       _ = frame.digest
       // The numbers of an allowance come from elsewhere: whatever they are, weighing them must not trap.
       for threshold in [0, 1, 3, 65_535] {
         let policy = DirectoryLockoutPolicy(threshold: threshold, window: .seconds(1800), lock: nil)
         _ = policy.decide(count: allowance.counted, allowance: allowance)
       }
+    case .link:
+      let data = Data(bytes)
+      let decoder = JSONDecoder()
+      _ = try? decoder.decode(WorkRequest.self, from: data)
+      _ = try? decoder.decode(WorkResponse.self, from: data)
+      _ = try? decoder.decode(Heartbeat.self, from: data)
+      _ = try? decoder.decode(HeartbeatAnswer.self, from: data)
+      _ = try? decoder.decode(VerdictsAnswer.self, from: data)
+      // Only good signatures reach this reader, but an agent that was patched signs what it likes.
+      if let body = try? decoder.decode(VerdictBody.self, from: data), let realm = RealmName("contoso.com"),
+        let judgement = body.judgement(of: .validate, realm: realm)
+      {
+        check((0...4).contains(judgement.uncertainTries), "more tries than can have been made")
+        if case .accepted(let person) = judgement.verdict { check(person.object.realm == realm, "a yes about another realm") }
+      }
+    case .hub: HubFuzz().run(bytes)
     case .envelope: _ = try? JSONDecoder().decode(SealedEnvelope.self, from: Data(bytes))
     case .certificate: _ = AgentCertificate(der: bytes)
     case .audit:
@@ -58,6 +74,61 @@ enum FuzzTarget: String, CaseIterable {
   }
 
   private func check(_ holds: Bool, _ what: String) { precondition(holds, what) }
+}
+
+/// What agents may say to the hub, in any order: no question may be answered twice, or by whoever was not asked.
+private struct HubFuzz {
+  private var hub = HubState()
+  private var open: [Identifier] = []
+  private let agents = (1...3).compactMap { Identifier(bytes: [UInt8](repeating: UInt8($0), count: 16)) }
+
+  func run(_ bytes: [UInt8]) {
+    var copy = self
+    copy.go(bytes)
+  }
+
+  private mutating func take(_ actions: [HubState.Action]) {
+    for case .finish(let id, let judgement, _) in actions {
+      guard let place = open.firstIndex(of: id) else { preconditionFailure("a question was answered twice") }
+      open.remove(at: place)
+      precondition((0...3).contains(judgement.uncertainTries), "more tries than agents that may be asked")
+    }
+  }
+
+  private mutating func go(_ bytes: [UInt8]) {
+    guard let realm = RealmName("contoso.com"), let user = UserName("alice"), let password = Password(Secret("x".utf8)) else { return }
+    var now: HubTime = 0
+    for (step, pair) in zip(bytes, bytes.dropFirst()).enumerated().prefix(400) {
+      now += HubTime(pair.1)
+      let agent = agents[Int(pair.1) % agents.count]
+      let instance = agents[Int(pair.1 / 3) % agents.count]
+      let mine = open.first { hub.expected($0, from: agent) != nil }
+      switch pair.0 % 12 {
+      case 0: take(hub.poll(step, agent: agent, realms: [realm], instance: instance, connection: UInt(pair.1 % 5), now: now))
+      case 1: _ = hub.mayPoll(agent: agent, instance: instance, now: now)
+      case 2:
+        take(
+          hub.beat(
+            agent: agent, realms: [realm], now: now, draining: pair.1 % 7 == 0, alarms: [], software: "", clockSkewMilliseconds: 0,
+            reportsStages: pair.1 % 2 == 0, instance: pair.1 % 3 == 0 ? nil : instance))
+      case 3, 4, 5:
+        let addressee: HubState.Addressee = pair.0 % 12 == 3 ? .only(agent) : pair.0 % 12 == 4 ? .another(than: agent) : .anyone
+        let question = Question(realm: realm, userName: user, password: password, wanting: .none, deadline: Deadline(after: .seconds(1)))
+        open.append(question.id)
+        take(hub.ask(question, to: addressee, deadline: now + HubTime(pair.1) * 40, now: now, random: Int(pair.1)))
+      case 6: if let mine { take(hub.answered(mine, by: agent, Judgement(.unknown(.directoryBusy)), now: now)) }
+      case 7:
+        let stages: [StageReport.Stage] = [.accepted, .bindSent, .returned]
+        take(hub.stage(StageReport(question: mine ?? agent, stage: stages[Int(pair.1) % 3]), agent: agent, now: now).actions)
+      case 8: take(hub.connectionGone(UInt(pair.1 % 5), agent: agent, now: now))
+      case 9: take(pair.1 % 4 == 0 ? hub.drop(agent: agent, now: now) : hub.guardRealms(pair.1 % 3 == 0 ? [realm] : [], now: now))
+      case 10: take(hub.prove(agent: agent, instance: instance, realm: realm, now: now))
+      default: take(hub.tick(now: now))
+      }
+    }
+    take(hub.tick(now: now + 1_000_000))
+    precondition(open.isEmpty && hub.pendingCount == 0, "a question was forgotten")
+  }
 }
 
 private let target: FuzzTarget = {

@@ -215,6 +215,15 @@ struct LedgerTests {
     #expect(comparison.lost == 0 && comparison.contradicted == 0 && comparison.acknowledged == 2 && comparison.unacknowledged == 1)
   }
 
+  @Test("takes one row for all refusals that bear its reference, and no row for a verdict that it does not tell")
+  func aggregated() throws {
+    let throttled = row("0000-0000-0001", "refused:addressThrottled", kind: "sign-in.throttled")
+    let comparison = try compare(
+      [("0000-0000-0001", false), ("0000-0000-0001", false), ("0000-0000-0002", false), ("0000-0000-0001", true)],
+      with: [throttled, throttled, row("0000-0000-0002", "refused:wrongPassword")])
+    #expect(comparison.lost == 0 && comparison.contradicted == 1 && comparison.unacknowledged == 0 && comparison.acknowledged == 4)
+  }
+
   @Test("shows what was lost, and what the audit tells otherwise")
   func lost() throws {
     let comparison = try compare(

@@ -11,7 +11,7 @@ import Testing
 @testable import Web
 
 /// An agent as a test plays it: what it says is the test's to decide.
-private struct PlayedAgent: Sendable {
+struct PlayedAgent: Sendable {
   let gateway: LiveGateway
   let identity: AgentIdentity
 

@@ -24,6 +24,8 @@ struct LiveGateway: Sendable {
     var ratePerSecond = 10_000
     /// Ask enrolled agents instead of the script.
     var asksAgents = false
+    /// Asked at the interval, where the test has set one.
+    var canaryInterval: Duration?
     var admission = AdmissionGate()
   }
 
@@ -37,6 +39,8 @@ struct LiveGateway: Sendable {
   let enrolment: AgentEnrolment
   let registry: AgentRegistry
   let hub: AgentHub
+  let canaries: CanaryRegister
+  let quarantine: AgentQuarantine
   let web: GatewayWeb
   let publicPort: Int
   let mutualPort: Int
@@ -49,7 +53,7 @@ struct LiveGateway: Sendable {
   let frontEnd: FrontEnd
   let frontEndCertificate: TestPKI.Issued
   fileprivate let obstacles: Shared<[String]>
-  fileprivate let services: [any Service]
+  fileprivate var services: [any Service]
 
   fileprivate init(_ options: Options) async throws {
     let time = ManualTime(Instant(Date()))
@@ -62,6 +66,8 @@ struct LiveGateway: Sendable {
     let authority = try await AgentAuthority.load(store: store, protector: OpenProtector(), now: time.now)
     registry = AgentRegistry(store: store)
     hub = AgentHub(authority: authority, registry: registry)
+    canaries = CanaryRegister(store: store, protector: OpenProtector())
+    quarantine = AgentQuarantine(store: store, registry: registry, hub: hub, logger: Logger(label: "test") { _ in QuietLog() })
     desk = FrontEndDesk(store: store)
     let realms = RealmDirectory(store: store)
     let realm = Realm(name: try name(LiveGateway.realmName), suffixes: ["contoso.com", "contoso"], displayName: "Contoso & Söhne <AG>")
@@ -98,8 +104,7 @@ struct LiveGateway: Sendable {
       services: GatewayServices(
         signIn: signIn, admission: options.admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
         lockoutPolicies: LockoutPolicies(standard: LockoutPolicy()), audit: store, hub: hub, registry: registry, enrolment: enrolment,
-        authority: authority, canaries: CanaryRegister(store: store, protector: OpenProtector()),
-        quarantine: AgentQuarantine(store: store, registry: registry, hub: hub, logger: logger), lockoutThreshold: { _, _ in .none }, alarms: [],
+        authority: authority, canaries: canaries, quarantine: quarantine, lockoutThreshold: { _, _ in .none }, alarms: [],
         nodes: [node], nodeName: "test",
         deadline: options.deadline, started: time.now, now: time.reading, obstacles: { obstacles.value },
         metrics: {
@@ -122,6 +127,12 @@ struct LiveGateway: Sendable {
       web.mutualTLSListener(host: "127.0.0.1", port: mutualPort, identity: mutualIdentity),
       web.operationsListener(host: "127.0.0.1", port: operationsPort),
     ]
+    if let interval = options.canaryInterval {
+      services.append(
+        CanaryWatch(
+          hub: hub, canaries: canaries, registry: registry, quarantine: quarantine, interval: interval, deadline: options.deadline,
+          now: time.reading, logger: logger))
+    }
   }
 
   func obstruct(_ reasons: [String]) { obstacles.set(reasons) }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Bytes
 import Foundation
 import Identity
+import PassThrough
 import SignIn
 import Web
 
@@ -31,8 +32,10 @@ struct Status: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "How the gateway is, and what has to be mended. Exits with 1 where there is an alarm.")
   @OptionGroup var admin: AdminOptions
+  @Flag(name: .long, help: "In place of all else: how every agent's domain controllers are.") var dcs = false
 
   func run() async throws {
+    if dcs { return try await showDirectories() }
     let status: StatusMessage = try await admin.client.get("status")
     if admin.json {
       try printJSON(status)
@@ -52,5 +55,23 @@ struct Status: AsyncParsableCommand {
       if status.alarms.isEmpty { print("No alarms.") }
     }
     if !status.alarms.isEmpty || !status.obstacles.isEmpty { throw ExitCode(1) }
+  }
+  private func showDirectories() async throws {
+    let agents: [DirectoryWeatherMessage] = try await admin.client.get("directories")
+    if admin.json { return try printJSON(agents) }
+    func number(_ value: Double?) -> String { value.map { "\(($0 * 10).rounded() / 10)" } ?? "-" }
+    printTable(
+      ["AGENT", "REALM", "SERVER", "STATE", "SCORE", "BIND MS", "SEARCH MS", "FAULTS", "IN USE", "WAITING", "SINCE", "LAST FAULT"],
+      agents.flatMap { agent in
+        agent.servers.map { server in
+          [
+            agent.agent, server.realm.text, server.server, server.state.rawValue, number(server.score), number(server.bindMilliseconds),
+            number(server.searchMilliseconds), server.errorRate.map { "\(Int(($0 * 100).rounded())) %" } ?? "-",
+            "\(server.connections ?? 0)/\(server.connectionLimit ?? 0)", "\(server.waiting ?? 0)", shown(server.since),
+            server.lastFault.map { "\(shown(server.lastFaultAt)) \($0)" } ?? "-",
+          ]
+        }
+      })
+    for agent in agents where !agent.reporting { print("\(harmless(agent.agent)) does not tell: its version is too old.") }
   }
 }

@@ -69,7 +69,7 @@ extension RealmDirectoryConfiguration {
     }
     let service = ServiceCredentialConfiguration.read(section.section("service"), directory: directory)
     let pools = section.section("pools")
-    let search = pools.value("search", .integer(1...64), default: 4)
+    let search = pools.value("search", .integer(1...64), default: 8)
     let bind = pools.value("bind", .integer(1...256), default: 8)
     pools.finish()
     let timeouts = section.section("timeouts")
@@ -96,7 +96,7 @@ extension RealmDirectoryConfiguration {
 
 extension DirectoryDomainConfiguration {
   /// The keys of a domain that stand in the realm's own section where the realm is one domain.
-  fileprivate static let ownKeys = ["servers", "srvDomain", "site", "netBIOSName", "searchBases"]
+  fileprivate static let ownKeys = ["servers", "srvDomain", "site", "fallbackServers", "netBIOSName", "searchBases"]
 
   /// One of the realm's `domains`. Without servers of its own it is found by its SRV records.
   fileprivate static func read(_ section: ConfigurationSection) -> DirectoryDomainConfiguration? {
@@ -116,7 +116,7 @@ extension DirectoryDomainConfiguration {
     let given = section.list("searchBases", .distinguishedName, upTo: 16, default: [])
     let servers = DirectoryServers.read(section, required: true)
     var searchBases = given
-    if case .srv(let domain, _) = servers, !section.has("searchBases") { searchBases = [distinguishedName(of: domain)] }
+    if case .srv(let domain, _, _) = servers, !section.has("searchBases") { searchBases = [distinguishedName(of: domain)] }
     if searchBases.isEmpty, !section.has("searchBases") {
       section.note("searchBases", "The key is missing", remedy: "List the distinguished names under which people are, `[\"DC=contoso,DC=com\"]`")
     }
@@ -150,6 +150,11 @@ extension DirectoryServers {
     if section.has("site"), !section.has("srvDomain") {
       section.note("site", "A site without `srvDomain` has no effect", remedy: "Give `srvDomain`, or leave the site out")
     }
+    let fallback = section.list("fallbackServers", .server, upTo: 32, default: [])
+    if section.has("fallbackServers"), !section.has("srvDomain") {
+      section.note(
+        "fallbackServers", "Fallback servers without `srvDomain` have no effect", remedy: "Give `srvDomain`, or name the servers under `servers`")
+    }
     switch (section.has("servers"), section.has("srvDomain")) {
     case (true, true):
       section.note(
@@ -161,7 +166,7 @@ extension DirectoryServers {
       )
       return nil
     case (true, false): return servers.isEmpty ? nil : .fixed(servers)
-    default: return domain.map { .srv(domain: $0, site: site) }
+    default: return domain.map { .srv(domain: $0, site: site, fallback: fallback) }
     }
   }
 }

@@ -55,10 +55,10 @@ enum DirectoryTransport: String, Sendable, CaseIterable {
 
 /// Where servers come from.
 enum DirectoryServers: Sendable, Equatable {
-  /// In the order of preference.
+  /// Equals; the load spreads over them.
   case fixed([ServerAddress])
-  /// By the SRV records of this DNS domain; those of the AD site first, where one is given.
-  case srv(domain: String, site: String?)
+  /// By the SRV records of this DNS domain; those of the AD site first, where one is given. The fallback is asked where DNS tells nobody.
+  case srv(domain: String, site: String?, fallback: [ServerAddress] = [])
 }
 
 /// One domain: where its people are, and who answers for it.

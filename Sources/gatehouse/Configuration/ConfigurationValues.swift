@@ -23,21 +23,29 @@ struct ListenAddress: Sendable, Hashable, CustomStringConvertible {
   var description: String { isIPv6Address(host) ? "[\(host)]:\(port)" : "\(host):\(port)" }
 }
 
-/// A server to connect to; the port is nil where the protocol's own is meant.
+/// A server to connect to; the port is nil where the protocol's own is meant, the address where DNS shall tell it.
 struct ServerAddress: Sendable, Hashable, CustomStringConvertible {
   var host: String
   var port: Int?
+  /// Where to connect to in place of what DNS says of `host`; the certificate must bear `host` all the same.
+  var address: String?
 
-  /// Nil where `text` is not `host`, `host:port`, `[IPv6]` or `[IPv6]:port`.
+  /// Nil where `text` is not `host`, `host:port`, `[IPv6]` or `[IPv6]:port`, perhaps followed by `@` and an IP address.
   init?(_ text: String) {
-    guard let (host, port) = splitHostAndPort(text), isIPAddress(host) || isDNSName(host), port != 0 else { return nil }
+    let parts = text.utf8.split(separator: UInt8(ascii: "@"), maxSplits: 1, omittingEmptySubsequences: false).map {
+      String(decoding: $0, as: UTF8.self)
+    }
+    guard let name = parts.first, let (host, port) = splitHostAndPort(name), isIPAddress(host) || isDNSName(host), port != 0 else { return nil }
     self.host = host
     self.port = port
+    guard parts.count > 1 else { return }
+    guard isIPAddress(parts[1]) else { return nil }
+    address = parts[1]
   }
 
   var description: String {
     let name = isIPv6Address(host) ? "[\(host)]" : host
-    return port.map { "\(name):\($0)" } ?? name
+    return (port.map { "\(name):\($0)" } ?? name) + (address.map { "@\($0)" } ?? "")
   }
 }
 

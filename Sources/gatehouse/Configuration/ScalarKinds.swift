@@ -111,7 +111,11 @@ extension ScalarKind where Value == ListenAddress {
 }
 
 extension ScalarKind where Value == ServerAddress {
-  static var server: ScalarKind { ScalarKind(expects: "a server, `dc1.contoso.com` or `dc1.contoso.com:636`") { ServerAddress($0) } }
+  static var server: ScalarKind {
+    ScalarKind(expects: "a server, `dc1.contoso.com` or `dc1.contoso.com:636`, with `@10.0.0.7` behind it where DNS shall not be asked") {
+      ServerAddress($0)
+    }
+  }
 }
 
 extension ScalarKind where Value == HTTPSURL {

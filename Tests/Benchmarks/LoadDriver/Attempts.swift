@@ -160,21 +160,20 @@ struct Spray: AttemptSource {
 
   private let plan: Plan
   private let people: People
-  private let users: Int
   private var generator: SeededGenerator
   private var made = 0
 
+  /// - Parameter people: at least as many as the plan guesses at.
   init(plan: Plan, people: People, seed: UInt64) {
     self.plan = plan
     self.people = people
-    users = min(plan.users, people.people.count)
     generator = SeededGenerator(seed: seed)
   }
 
   mutating func next() -> Attempt? {
     guard made < plan.guesses else { return nil }
-    let person = people.people[made % users]
-    let round = made / users
+    let person = people.people[made % plan.users]
+    let round = made / plan.users
     made += 1
     var password = "Winter\(2000 + round)!"
     // A spray that hits would be right, not a wrong yes.

@@ -63,7 +63,8 @@ final class Ledger {
     var audited: [UInt64] = []
     try Lines.read(path) { line in
       line.withUnsafeBytes { bytes in
-        guard Bytes.value(behind: #""kind":""#, in: bytes)?.elementsEqual("sign-in".utf8) == true,
+        // `sign-in`, and kinds beside it that stand for many.
+        guard Bytes.value(behind: #""kind":""#, in: bytes)?.starts(with: "sign-in".utf8) == true,
           let outcome = Bytes.value(behind: #""outcome":""#, in: bytes), let text = Bytes.value(behind: #""reference":""#, in: bytes),
           let reference = Reference.bits(text)
         else { return }
@@ -101,25 +102,30 @@ final class Ledger {
     let order: (UInt64, UInt64) -> Bool = { $0 & ~Ledger.acceptedBit < $1 & ~Ledger.acceptedBit }
     let ours = entries.sorted(by: order)
     let theirs = audited.sorted(by: order)
+    // One row may stand for many refusals, which then bear its reference; and a row that goes on counting bears it again.
     var position = 0
-    for entry in ours {
-      while position < theirs.count, order(theirs[position], entry) {
+    var index = 0
+    while index < ours.count || position < theirs.count {
+      if index == ours.count || position < theirs.count && order(theirs[position], ours[index]) {
         comparison.unacknowledged += 1
         position += 1
+        continue
       }
-      if position < theirs.count, !order(entry, theirs[position]) {
-        if theirs[position] != entry {
-          comparison.contradicted += 1
-          comparison.samples.append("contradicted: \(Reference.text(entry & ~Ledger.acceptedBit))")
-        }
+      var rows: [UInt64] = []
+      while position < theirs.count, !order(ours[index], theirs[position]) {
+        rows.append(theirs[position])
         position += 1
-      } else {
-        comparison.lost += 1
-        comparison.samples.append("lost: \(Reference.text(entry & ~Ledger.acceptedBit))")
       }
-      if comparison.samples.count > 10 { comparison.samples.removeLast() }
+      let reference = ours[index]
+      while index < ours.count, !order(reference, ours[index]) {
+        if !rows.contains(ours[index]) {
+          let kind = rows.isEmpty ? "lost" : "contradicted"
+          if rows.isEmpty { comparison.lost += 1 } else { comparison.contradicted += 1 }
+          if comparison.samples.count < 10 { comparison.samples.append("\(kind): \(Reference.text(reference & ~Ledger.acceptedBit))") }
+        }
+        index += 1
+      }
     }
-    comparison.unacknowledged += theirs.count - position
     return comparison
   }
 }

@@ -35,7 +35,7 @@ extension LoadDriver {
         Example: LoadDriver --url https://localhost:8443 --ca tls/ca.pem --key front-end.curl --people people.tsv --realm contoso.com --rate 2000
 
         With --rate the loop is open: attempts are due by a Poisson schedule, whatever the answers do, and latency counts from when they were due.
-        Exit status 1: a wrong yes, a wrong no, or an acknowledged verdict that the audit does not have.
+        Exit status 1: a wrong yes, a wrong no, or an acknowledged verdict that the audit does not have. 2: no verdicts, or answers nobody expects.
         """)
 
     @Option(help: "The gateway's public listener.") var url: String?
@@ -51,7 +51,7 @@ extension LoadDriver {
     @Option(help: "Shares of right and wrong passwords and of unknown names.") var mix = "right=85,wrong=10,unknown=5"
     @Option(help: "Besides, one who guesses: guesses=1000000,users=5000,rate=1000,addresses=1000. The run ends with the guesses.") var spray: String?
     @Option(help: "Connections at most. All are opened before the run.") var connections: Int?
-    @Option(help: "Seconds.") var duration = 30.0
+    @Option(help: "Seconds; 30 where there is no spray, and as long as that takes where there is one.") var duration: Double?
     @Option(name: .customLong("warm-up"), help: "The first seconds of it, whose latencies are not counted.") var warmUp = 2.0
     @Option(help: "Seconds after which an answer is no longer awaited.") var timeout = 15.0
     @Option(help: "What comes and when is the same for the same seed.") var seed: UInt64 = 1
@@ -67,7 +67,7 @@ extension LoadDriver {
       if let rate, !(rate > 0 && rate < 1e6) { throw ValidationError("--rate must be between 0 and a million.") }
       if let closed, !(1...10_000).contains(closed) { throw ValidationError("--closed must be between 1 and 10000.") }
       if let connections, !(1...10_000).contains(connections) { throw ValidationError("--connections must be between 1 and 10000.") }
-      guard [duration, warmUp, timeout, every].allSatisfy({ $0 >= 0 && $0 < 1e6 }) else { throw ValidationError("That is no length of time.") }
+      guard [length, warmUp, timeout, every].allSatisfy({ $0 >= 0 && $0 < 1e6 }) else { throw ValidationError("That is no length of time.") }
       guard Mix(mix) != nil else { throw ValidationError("--mix is like right=85,wrong=10,unknown=5.") }
       if let spray, Spray.Plan(spray) == nil { throw ValidationError("--spray is like guesses=1000000,users=5000,rate=1000,addresses=1000.") }
       if rawBind != nil, spray != nil { throw ValidationError("--spray goes to a gateway.") }
@@ -83,13 +83,14 @@ extension LoadDriver {
       report.driverCPUSeconds = Report.ownCPUSeconds
       tell(json ? report.json : report.text)
       if report.isBad { throw ExitCode(1) }
+      if report.isVoid { throw ExitCode(2) }
     }
 
     private func bind(_ uri: String, _ people: People, _ mix: Mix) throws -> Report {
       let connections = connections ?? closed ?? 8
       let outcome = RawBind(
         settings: RawBind.Settings(
-          uri: uri, authorityFile: ca, connections: connections, rate: rate, duration: nanoseconds(duration), warmUp: nanoseconds(warmUp), seed: seed),
+          uri: uri, authorityFile: ca, connections: connections, rate: rate, duration: nanoseconds(length), warmUp: nanoseconds(warmUp), seed: seed),
         people: people, mix: mix
       ).run()
       let seconds = max(0, Double(outcome.elapsed) / 1e9 - warmUp)
@@ -108,13 +109,14 @@ extension LoadDriver {
       let connections = connections ?? closed ?? 128
       let settings = SignInEngine.Settings(
         host: host, port: address.port ?? 443, tls: try NIOSSLContext(configuration: tls), key: try Run.apiKey(in: key), connections: connections,
-        timeout: nanoseconds(timeout), duration: nanoseconds(duration), warmUp: nanoseconds(warmUp), every: nanoseconds(every), seed: seed)
+        timeout: nanoseconds(timeout), duration: nanoseconds(length), warmUp: nanoseconds(warmUp), every: nanoseconds(every), seed: seed)
       var streams = [
         SignInEngine.Stream(
           name: "sign-ins", pace: rate.map { .open(rate: $0) } ?? .closed(connections: closed ?? 1),
           source: HonestPeople(people: people, mix: mix, seed: seed), groups: people.groups.count)
       ]
       if let spray, let plan = Spray.Plan(spray) {
+        guard plan.users <= people.people.count else { throw DriverProblem("the file has only \(people.people.count) people to guess at") }
         streams.append(
           SignInEngine.Stream(
             name: "guesses", pace: .open(rate: plan.rate), source: Spray(plan: plan, people: people, seed: seed &+ 1), groups: people.groups.count))
@@ -158,9 +160,12 @@ extension LoadDriver {
         return Report(
           target: url, seed: settings.seed, mix: mixed, connections: settings.connections,
           seconds: engine.end > measuredFrom ? Double(engine.end - measuredFrom) / 1e9 : 0, parts: parts,
-          connectionFaults: engine.connectionFaults, ledger: comparison, driverCPUSeconds: 0)
+          connectionFaults: engine.connectionFaults, ledger: comparison, sendingDelay: Report.Latency(engine.sendingDelay),
+          driverCPUSeconds: 0)
       }.wait()
     }
+
+    private var length: Double { duration ?? spray.flatMap(Spray.Plan.init).map { Double($0.guesses) / $0.rate * 1.2 + 10 } ?? 30 }
 
     private func nanoseconds(_ seconds: Double) -> UInt64 { UInt64(seconds * 1e9) }
 

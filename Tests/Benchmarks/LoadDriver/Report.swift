@@ -88,8 +88,13 @@ struct Report: Codable {
   var parts: [Part]
   var connectionFaults: [String: Int]
   var ledger: Ledger.Comparison?
+  /// What of the latencies is the driver's own: from when an attempt was due to when it was sent. Nil for bare binds.
+  var sendingDelay: Latency?
   /// CPU time of the driver itself.
   var driverCPUSeconds: Double
+
+  /// Whether nothing can be said of some stream: answers that nobody expected, or no verdict at all.
+  var isVoid: Bool { parts.contains { $0.unexpected > 0 || $0.answered.isEmpty } }
 
   /// Whether an answer was given that must never be.
   var isBad: Bool { parts.contains { $0.wrongYes + $0.wrongNo > 0 } || (ledger.map { $0.lost + $0.contradicted > 0 } ?? false) }
@@ -118,6 +123,9 @@ struct Report: Codable {
       lines.append("lost: not compared with the audit (--gatehouse and --socket)")
     }
     for (fault, count) in connectionFaults.sorted(by: { $0.value > $1.value }) { lines.append("connections: \(count) × \(fault)") }
+    if let delay = sendingDelay, let p99 = delay.p99, let max = delay.max {
+      lines.append("sent after it was due: p99 \(Report.number(p99, 2)) ms, max \(Report.number(max, 2)) ms (part of the latencies above)")
+    }
     lines.append("the driver's own CPU time: \(Report.number(driverCPUSeconds, 1)) s")
     return lines.joined(separator: "\n")
   }

@@ -70,6 +70,8 @@ final class SignInEngine {
   private let finished: EventLoopPromise<Void>
   private let onProgress: ([(name: String, tally: Tally)], _ seconds: Double) -> Void
   private(set) var connectionFaults: [String: Int] = [:]
+  /// From when attempts were due to when they were sent: what of a latency is the driver's own, for want of a connection or of a processor.
+  private(set) var sendingDelay = Histogram()
   private let requestHead: [UInt8]
 
   init(
@@ -161,6 +163,8 @@ final class SignInEngine {
   }
 
   private func send(_ pending: Pending, on connection: FrontEndConnection) {
+    let time = now
+    sendingDelay.add(nanoseconds: time > pending.due ? time - pending.due : 0)
     let attempt = pending.attempt
     var body = ByteBuffer()
     body.reserveCapacity(256)
@@ -208,8 +212,8 @@ final class SignInEngine {
     outstanding -= 1
     if case .closed = streams[index].pace {
       switch answer {
-      case .cut, .timedOut:
-        // A server that is down is not asked again at once.
+      case .cut, .timedOut, .unavailable, .limited:
+        // Who was turned away does not come back at once, or turning away would be all that is measured.
         let bound = NIOLoopBound(self, eventLoop: loop)
         loop.scheduleTask(in: .milliseconds(50)) { bound.value.startNext(of: index) }
       default: startNext(of: index)
@@ -306,7 +310,9 @@ final class SignInEngine {
       if let pending = connection.abandon() { conclude(pending, .timedOut) }
     }
     // The server ends idle connections after a while, and a request could meet that end on the way.
-    for connection in idle where time - connection.idleSince > 15_000_000_000 { connection.close() }
+    let old = idle.filter { time - $0.idleSince > 15_000_000_000 }
+    idle.removeAll { time - $0.idleSince > 15_000_000_000 }
+    for connection in old { connection.close() }
     while firstWaiting < waiting.count, waiting[firstWaiting].due + settings.timeout <= time, let pending = takeWaiting() {
       conclude(pending, .timedOut)
     }

@@ -82,6 +82,7 @@ enum Told {
     var draining: Bool
     var answered: Int64
     var certificateEnds: Int64?
+    var quarantined: Int64?
   }
 
   struct Status: Decodable {
@@ -95,6 +96,19 @@ enum Told {
     var agentsConnected: Int
     var alarms: [Alarm]
     var obstacles: [String]
+  }
+
+  struct Weather: Decodable {
+    struct Server: Decodable {
+      var server: String
+      var state: String
+      var lastFault: String?
+      var connections: Int
+      var connectionLimit: Int
+    }
+    var agent: String
+    var reporting: Bool
+    var servers: [Server]
   }
 
   struct UserState: Decodable {

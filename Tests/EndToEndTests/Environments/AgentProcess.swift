@@ -13,14 +13,21 @@ final class AgentProcess: Sendable {
   let name: String
   let folder: String
   private let log: String
+  private let resolver: String?
   private let running = Mutex<ServerProcess?>(nil)
 
+  /// - Parameters:
+  ///   - directory: the lines of the configuration that say where the directory's servers are; nil: the sample domain's address.
+  ///   - resolver: a file in place of /etc/resolv.conf, for this process alone.
   init(
-    name: String, scenario: String, domain: SambaDomain.Settings, service: Service? = nil, servers: [String]? = nil, proxyPort: Int? = nil
+    name: String, scenario: String, domain: SambaDomain.Settings, service: Service? = nil, proxyPort: Int? = nil, directory: [String]? = nil,
+    resolver: String? = nil
   ) throws {
     self.name = name
     folder = try BuiltProgram.folder(scenario + "-agent-" + name)
     log = try BuiltProgram.log(scenario, "agent-" + name)
+    self.resolver = resolver
+    let directory = directory ?? ["servers: ['\(domain["AD_IP"])']"]
     let service = service ?? Service(bindName: domain["SERVICE_DN"], passwordFile: domain["SERVICE_PASSWORD_FILE"])
     let configuration = """
       dataDirectory: data
@@ -28,7 +35,7 @@ final class AgentProcess: Sendable {
       \(proxyPort.map { "proxy: http://127.0.0.1:\($0)" } ?? "")
       realms:
         - realm: \(domain["AD_DOMAIN"])
-          servers: [\((servers ?? [domain["AD_IP"]]).map { "\"\($0)\"" }.joined(separator: ", "))]
+          \(directory.joined(separator: "\n    "))
           caFile: '\(domain["AD_CA"])'
           searchBases: ["\(domain["AD_BASE"])"]
           netBIOSName: \(domain["AD_NETBIOS"])
@@ -53,8 +60,12 @@ final class AgentProcess: Sendable {
   }
 
   func start(environment: [String: String] = [:]) async throws {
-    let process = try await ServerProcess.start(
-      BuiltProgram.gatehouse, ["agent", "run", "--config", folder + "/agent.yaml"], log: log, environment: environment)
+    var command = [BuiltProgram.gatehouse, "agent", "run", "--config", folder + "/agent.yaml"]
+    if let resolver {
+      // A mount namespace of its own; every step replaces the one before, so that the process id is the agent's.
+      command = ["/usr/bin/unshare", "--mount", "/bin/bash", "-c", #"mount --bind "$0" /etc/resolv.conf && exec "$@""#, resolver] + command
+    }
+    let process = try await ServerProcess.start(command[0], Array(command.dropFirst()), log: log, environment: environment)
     running.withLock { $0 = process }
   }
 
@@ -66,6 +77,14 @@ final class AgentProcess: Sendable {
     try? FileManager.default.removeItem(atPath: folder)
   }
 
+  /// Makes this agent a copy of another one, identity and all: what somebody gets who steals a disk.
+  func steal(from other: AgentProcess) throws {
+    try FileManager.default.removeItem(atPath: folder + "/data")
+    try FileManager.default.copyItem(atPath: other.folder + "/data", toPath: folder + "/data")
+  }
+
+  var identityFile: String { folder + "/data/identity.json" }
+
   /// What the agent keeps of itself on its disk.
   struct Identity: Decodable {
     var agent: String
@@ -76,7 +95,7 @@ final class AgentProcess: Sendable {
   }
 
   func identity() throws -> Identity {
-    try JSONDecoder().decode(Identity.self, from: Data(contentsOf: URL(fileURLWithPath: folder + "/data/identity.json")))
+    try JSONDecoder().decode(Identity.self, from: Data(contentsOf: URL(fileURLWithPath: identityFile)))
   }
 
   /// A client that presents the agent's certificate, for messages that a well-behaved agent would not send.

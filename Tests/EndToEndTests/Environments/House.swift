@@ -126,6 +126,30 @@ extension SambaDomain {
     try await LeashedProcess.run("/usr/bin/python3", ["-c", script, domain["AD_SMBCONF"], domain["AD_SAM"], domain["AD_BASE"]] + names)
   }
 
+  /// Puts people under a password settings object without lockout, as an administrator would for a canary.
+  static func exemptFromLockout(_ names: [String], in domain: Settings) async throws {
+    let options = ["-H", domain["AD_SAM"], "--configfile", domain["AD_SMBCONF"]]
+    let policy = ["/usr/bin/samba-tool", "domain", "passwordsettings", "pso"]
+    let name = "no-lockout-\(UInt32.random(in: 0 ... .max))"
+    try await LeashedProcess.run(
+      policy[0], policy.dropFirst() + ["create", name, "\(Int.random(in: 1...30_000))", "--account-lockout-threshold=0"] + options)
+    for person in names { try await LeashedProcess.run(policy[0], policy.dropFirst() + ["apply", name, person] + options) }
+  }
+
+  /// The bad-password counts of many people, as the database has them.
+  static func badPasswordCounts(of names: [String], in domain: Settings) async throws -> [String: Int] {
+    let filter = "(|" + names.map { "(sAMAccountName=\($0))" }.joined() + ")"
+    let output = try await LeashedProcess.run("/usr/bin/ldbsearch", ["-H", domain["AD_SAM"], filter, "sAMAccountName", "badPwdCount"])
+    var counts: [String: Int] = [:]
+    for record in output.components(separatedBy: "\n\n") {
+      func value(_ key: String) -> String? {
+        record.split(separator: "\n").first { $0.hasPrefix(key + ": ") }.map { String($0.dropFirst(key.count + 2)) }
+      }
+      if let name = value("sAMAccountName") { counts[name] = value("badPwdCount").flatMap { Int($0) } ?? 0 }
+    }
+    return counts
+  }
+
   /// Adds ordinary people with userPrincipalName `name@domain`.
   static func add(_ people: [(name: String, password: String)], to domain: Settings) async throws {
     let script = """

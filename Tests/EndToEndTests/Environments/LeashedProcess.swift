@@ -25,6 +25,7 @@ struct LeashedProcess: Sendable {
     posix_spawn_file_actions_adddup2(&actions, input[0], 0)
     posix_spawn_file_actions_adddup2(&actions, output[1], 1)
     posix_spawn_file_actions_adddup2(&actions, output[1], 2)
+    closeInherited(&actions)
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     // The calling thread blocks nearly all signals, SIGTERM too, and children inherit that: they could not be asked to end.

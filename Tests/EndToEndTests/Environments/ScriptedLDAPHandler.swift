@@ -1,4 +1,6 @@
+import Foundation
 import NIOCore
+import NIOPosix
 import NIOSSL
 
 /// The wire side of `ScriptedLDAPServer`: just enough BER to read requests and write answers.
@@ -77,6 +79,13 @@ final class ScriptedLDAPHandler: ChannelInboundHandler {
     case .bindAnsweredBySearchResult: send(answer(id, 0x65, 0), context)
     case .silentAfterBind: break
     case .closeAfterBind: context.close(promise: nil)
+    case .resetAfterSuccess:
+      send(answer(id, 0x61, 0), context)
+      // With a linger time of zero, close(2) sends RST in place of FIN; TLS would say goodbye first.
+      let channel = context.channel
+      (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in
+        channel.close(promise: nil)
+      }
     case .dripAfterBind: drip(answer(id, 0x61, 0)[...], context)
     case .hugeMessage: send([0x30, 0x84, 0x7f, 0xff, 0xff, 0xff, 0x02, 0x01, 0x01], context)
     case .indefiniteLength: send([0x30, 0x80, 0x02, 0x01, UInt8(truncatingIfNeeded: id), 0x61, 0x80, 0x0a, 0x01, 0x00], context)

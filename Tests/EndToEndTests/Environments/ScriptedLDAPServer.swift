@@ -24,6 +24,8 @@ final class ScriptedLDAPServer: Sendable {
     case silentAfterAccept
     case silentAfterBind
     case closeAfterBind
+    /// The bind succeeds, and RST comes behind it.
+    case resetAfterSuccess
     case dripAfterBind
     case searchResult(Int)
     case searchReferral(String)

@@ -77,6 +77,7 @@ final class ServerProcess: Sendable {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
     posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    closeInherited(&actions)
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     posix_spawnattr_setflags(&attributes, Int16(0x80))  // POSIX_SPAWN_SETSID: Ctrl-C is for the tests
@@ -91,6 +92,15 @@ final class ServerProcess: Sendable {
     var pid: pid_t = 0
     return posix_spawn(&pid, words[0], &actions, &attributes, &arguments, &settings) == 0 ? pid : nil
   }
+}
+
+/// Has the child close whatever is open here. NIO's sockets are not close-on-exec: a child with a listener of the tests would keep the port open when
+/// the tests have closed it.
+///
+/// Swift does not see `posix_spawn_file_actions_addclosefrom_np`. Closing what is not open is no error (glibc), so some more are named than there are.
+func closeInherited(_ actions: inout posix_spawn_file_actions_t) {
+  let open = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd"))?.compactMap { Int32($0) }.max() ?? 256
+  for descriptor in 3..<open + 64 { posix_spawn_file_actions_addclose(&actions, descriptor) }
 }
 
 /// Asks again and again until `condition` holds; false where it does not within `limit`.

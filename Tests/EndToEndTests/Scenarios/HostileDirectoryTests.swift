@@ -131,11 +131,14 @@ struct HostileDirectoryTests {
 
   @Test("A bind that was sent is never repeated at another server, whatever becomes of it")
   func noSecondBind() async throws {
-    for fault in [Server.Fault.closeAfterBind, .silentAfterBind, .bindResult(80, ""), .bindResult(49, HostileDirectoryTests.diagnostic("52e"))] {
+    for fault in [
+      Server.Fault.closeAfterBind, .resetAfterSuccess, .silentAfterBind, .bindResult(1, ""), .bindResult(53, ""), .bindResult(80, ""),
+      .bindResult(49, HostileDirectoryTests.diagnostic("52e")),
+    ] {
       try await Server.with(fault) { first in
         try await Server.with(.none) { second in
           let validator = try await first.validator(
-            timeouts: DirectoryTimeouts(operation: .milliseconds(1500)),
+            timeouts: DirectoryTimeouts(connect: .seconds(5), quickConnect: .seconds(5), operation: .milliseconds(1500)),
             others: [DirectoryServer(host: Server.host, port: second.port, address: "127.0.0.1")])
           let verdict = try await validator.judge("person", "right").verdict
           #expect(verdict.person == nil, "\(fault)")
@@ -150,10 +153,42 @@ struct HostileDirectoryTests {
     for code in [51, 52] {
       try await Server.with(.bindResult(code, "")) { first in
         try await Server.with(.none) { second in
-          let validator = try await first.validator(others: [DirectoryServer(host: Server.host, port: second.port, address: "127.0.0.1")])
+          let validator = try await first.validator(
+            timeouts: DirectoryTimeouts(connect: .seconds(5), quickConnect: .seconds(5)),
+            others: [DirectoryServer(host: Server.host, port: second.port, address: "127.0.0.1")])
           #expect(try await validator.judge("person", "right").verdict.person != nil)
           #expect(first.personBinds == 1 && second.personBinds == 1)
         }
+      }
+    }
+  }
+
+  @Test("A search that one server answers with its own trouble is put to the next one at once", arguments: [1, 3, 11, 51, 52, 53, 80])
+  func searchGoesOn(code: Int) async throws {
+    try await Server.with(.searchResult(code)) { first in
+      try await Server.with(.none) { second in
+        let validator = try await first.validator(
+          timeouts: DirectoryTimeouts(connect: .seconds(5), quickConnect: .seconds(5)),
+          others: [DirectoryServer(host: Server.host, port: second.port, address: "127.0.0.1")])
+        for _ in 0..<5 { #expect(try await validator.judge("person", "right").verdict.person != nil) }
+        #expect(first.personBinds == 0 && second.personBinds == 5)
+      }
+    }
+  }
+
+  @Test(
+    "Whose binds fail by the server's own trouble is out of use after three, and the others answer", arguments: [1, 53, 80])
+  func troubledBinds(code: Int) async throws {
+    try await Server.with(.bindResult(code, "")) { first in
+      try await Server.with(.none) { second in
+        let validator = try await first.validator(
+          timeouts: DirectoryTimeouts(connect: .seconds(5), quickConnect: .seconds(5)),
+          others: [DirectoryServer(host: Server.host, port: second.port, address: "127.0.0.1")])
+        var verdicts: [Verdict] = []
+        for _ in 0..<60 { verdicts.append(try await validator.judge("person", "right").verdict) }
+        #expect(verdicts.allSatisfy { $0.person != nil || $0 == .unknown(.directoryError) }, "never a wrong password")
+        #expect(verdicts.count { $0.person == nil } == first.personBinds)
+        #expect((1...3).contains(first.personBinds) && second.personBinds == 60 - first.personBinds)
       }
     }
   }

@@ -25,7 +25,7 @@ struct AgentConfigurationTests {
       ])
     #expect(realm.loginAttributes == ["userPrincipalName", "sAMAccountName", "mail"])
     #expect(realm.service == .passwordFile(bindName: "gatehouse@contoso.com", file: "/etc/gatehouse/service-password"))
-    #expect((realm.searchConnections, realm.bindConnections) == (4, 8))
+    #expect((realm.searchConnections, realm.bindConnections) == (8, 8))
     #expect((realm.connectTimeout, realm.operationTimeout) == (.seconds(1), .seconds(5)))
   }
 
@@ -46,6 +46,7 @@ struct AgentConfigurationTests {
         - realm: people
           kind: openLDAP
           srvDomain: ldap.test
+          fallbackServers: ["ldap1.ldap.test:1636@10.0.0.7", "[2001:db8::1]"]
           personFilter: "(&(objectClass=person)(!(title=robot)))"
           transport: startTLS
           searchBases: ["ou=people,dc=ldap,dc=test"]
@@ -67,6 +68,13 @@ struct AgentConfigurationTests {
     #expect(people.loginAttributes == ["uid", "mail"])
     #expect(people.transport == .startTLS)
     #expect(people.domains.first?.name == "ldap.test")
+    guard case .srv("ldap.test", nil, let fallback) = people.domains.first?.servers else {
+      Issue.record("\(people.domains)")
+      return
+    }
+    #expect(fallback.map(\.host) == ["ldap1.ldap.test", "2001:db8::1"])
+    #expect(fallback.map(\.address) == ["10.0.0.7", nil] && fallback.map(\.port) == [1636, nil])
+    for text in ["dc1@", "dc1@dc2", "dc1@10.0.0.7:636", "@10.0.0.7", "dc1:636@10.0.0.7@10.0.0.8"] { #expect(ServerAddress(text) == nil, "\(text)") }
     #expect(people.personFilter == "(&(objectClass=person)(!(title=robot)))")
     #expect(people.connectTimeout == .milliseconds(250))
   }
@@ -94,7 +102,7 @@ struct AgentConfigurationTests {
     .init(
       name: "an LDAP address instead of a server", change: { $0.replacing("[dc1.contoso.com]", with: "[\"ldaps://dc1.contoso.com\"]") },
       problems: [
-        "line 3: realms[0].servers[0]: `ldaps://dc1.contoso.com` does not fit. It must be a server, `dc1.contoso.com` or `dc1.contoso.com:636`."
+        "line 3: realms[0].servers[0]: `ldaps://dc1.contoso.com` does not fit. It must be a server, `dc1.contoso.com` or `dc1.contoso.com:636`, with `@10.0.0.7` behind it where DNS shall not be asked."
       ]),
     .init(
       name: "no TLS", change: { $0 + "    transport: plain\n" },
@@ -122,6 +130,11 @@ struct AgentConfigurationTests {
     .init(
       name: "a site without SRV records", change: { $0 + "    site: Zurich\n" },
       problems: ["line 8: realms[0].site: A site without `srvDomain` has no effect. Give `srvDomain`, or leave the site out."]),
+    .init(
+      name: "fallback servers without SRV records", change: { $0 + "    fallbackServers: [dc1.contoso.com]\n" },
+      problems: [
+        "line 8: realms[0].fallbackServers: Fallback servers without `srvDomain` have no effect. Give `srvDomain`, or name the servers under `servers`."
+      ]),
     .init(
       name: "a filter that does not close", change: { $0 + "    personFilter: (objectClass=person))(\n" },
       problems: [
