@@ -211,9 +211,12 @@ final class DomainLockout: Sendable {
     return Standing(entry, policy: policy, now: now().adding(ahead))
   }
 
-  /// By which policy the person goes whose entry this is.
-  func policy(of entry: LDAPEntry, deadline: Deadline, trace: TraceRecorder) async throws(LDAPFault) -> DirectoryLockoutPolicy {
-    try await policy(of: entry, in: try await current(deadline: deadline, trace: trace), deadline: deadline, trace: trace)
+  /// By which policy the person goes whose entry this is; nil where it cannot be read.
+  func policy(of entry: LDAPEntry, deadline: Deadline, trace: TraceRecorder) async throws(LDAPFault) -> DirectoryLockoutPolicy? {
+    let domain = try await current(deadline: deadline, trace: trace)
+    guard let name = entry.text("msDS-ResultantPSO") else { return domain.policy }
+    _ = try await policy(of: entry, in: domain, deadline: deadline, trace: trace)
+    return state.withLock { $0.settings[asciiLowercased(name)]?.policy }
   }
 
   /// The person's own policy: that of the password settings object that wins for them, else the domain's.

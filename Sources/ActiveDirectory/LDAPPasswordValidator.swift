@@ -200,8 +200,8 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   ) async throws(LDAPFault) -> Finding {
     var candidates: [(entry: LDAPEntry, index: Int, server: DirectoryServer?)] = []
     var isComplete = true
-    var servers: [ObjectIdentifier: DirectoryServer] = [:]
     let lockout = settings.kind == .activeDirectory && globalCatalog == nil ? DomainLockout.attributes : []
+    var servers: [ObjectIdentifier: DirectoryServer] = [:]
     func search(_ partition: DirectoryPartition, base: String) async throws(LDAPFault) -> LDAPSearch.Outcome {
       let query = LDAPSearch(
         base: base, scope: .subtree, filter: name.filter(people: settings.personFilter),

@@ -179,7 +179,10 @@ package struct PassThroughAgent: Service {
     defer { hand.done(frame.id) }
     let body: VerdictBody
     switch QuestionKind(rawValue: frame.kind) {
-    case .lookUp: body = VerdictBody(await lookUp(frame, deadline: deadline, identity: identity), at: now())
+    case .lookUp:
+      let judgement = await lookUp(frame, deadline: deadline, identity: identity)
+      if judgement.meaning == nil, mayHandBack { return outbox.put([StageReport(question: frame.id, stage: .returned)]) }
+      body = VerdictBody(judgement, at: now())
     case .validate:
       var judgement = await judge(frame, password: password, deadline: deadline, identity: identity)
       if case .unknown = judgement.verdict {

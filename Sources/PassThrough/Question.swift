@@ -97,13 +97,15 @@ package struct QuestionFrame: Sendable, Codable {
   }
 
   init(
-    id: Identifier, kind: String, realm: RealmName, userName: String, wanting: AttributeRequest, remainingMilliseconds: Int64, sealed: String
+    id: Identifier, kind: String, realm: RealmName, userName: String, wanting: AttributeRequest, allowance: TryAllowance? = nil,
+    remainingMilliseconds: Int64, sealed: String
   ) {
     self.id = id
     self.kind = kind
     self.realm = realm
     self.userName = userName
     self.wanting = wanting
+    self.allowance = allowance
     self.remainingMilliseconds = remainingMilliseconds
     self.sealed = sealed
   }

@@ -117,6 +117,7 @@ package struct Heartbeat: Sendable, Codable {
     self.draining = draining
     self.lockouts = lockouts
     self.directories = directories
+    self.lockouts = lockouts
   }
 
   package init(from decoder: any Decoder) throws {

@@ -173,6 +173,57 @@ extension QuestionFrame: WireMessage {
   }
 }
 
+extension TryAllowance {
+  fileprivate init(_ json: JSONValue) throws(WireFault) {
+    self.init(
+      expected: try json.optionalIdentifier("expected"), undecided: Int(clamping: try json.integer("undecided")),
+      charged: Int(clamping: try json.integer("charged")), isFamiliar: try json.flag("isFamiliar"),
+      refusedAt: try json.optionalInteger("refusedAt"), counted: Int(clamping: try json.integer("counted")))
+  }
+
+  fileprivate func write(_ json: inout CanonicalJSON) {
+    json.object {
+      $0.member("charged", Int64(charged))
+      $0.member("counted", Int64(counted))
+      $0.member("expected", expected?.description)
+      $0.member("isFamiliar", isFamiliar)
+      if let refusedAt { $0.member("refusedAt", refusedAt) }
+      $0.member("undecided", Int64(undecided))
+    }
+  }
+}
+
+extension LockoutFacts {
+  fileprivate init(_ json: JSONValue) throws(WireFault) {
+    self.init(
+      count: try json.optionalInteger("count").map { Int(clamping: $0) },
+      lastWrongMillisecondsAgo: try json.optionalInteger("lastWrongMillisecondsAgo"), passwordSet: try json.optionalInteger("passwordSet"),
+      bindSent: try json.flag("bindSent"))
+    if let policy = json["policy"] {
+      self.policy = DirectoryLockoutPolicy(
+        threshold: Int(clamping: try policy.integer("threshold")), window: .milliseconds(try policy.integer("windowMilliseconds")),
+        lock: try policy.optionalInteger("lockMilliseconds").map { .milliseconds($0) })
+    }
+  }
+
+  fileprivate func write(_ json: inout CanonicalJSON) {
+    json.object { json in
+      json.member("bindSent", bindSent)
+      if let count { json.member("count", Int64(count)) }
+      if let lastWrongMillisecondsAgo { json.member("lastWrongMillisecondsAgo", lastWrongMillisecondsAgo) }
+      if let passwordSet { json.member("passwordSet", passwordSet) }
+      if let policy {
+        json.key("policy")
+        json.object {
+          if let lock = policy.lockMilliseconds { $0.member("lockMilliseconds", lock) }
+          $0.member("threshold", Int64(policy.threshold))
+          $0.member("windowMilliseconds", policy.windowMilliseconds)
+        }
+      }
+    }
+  }
+}
+
 extension VerdictsRequest: WireMessage {
   package init(_ json: JSONValue) throws(WireFault) {
     self.init(
@@ -267,56 +318,6 @@ extension TraceNote {
       $0.member("detail", detail)
       $0.member("milliseconds", milliseconds)
       $0.member("step", step.rawValue)
-    }
-  }
-}
-
-extension TryAllowance {
-  fileprivate init(_ json: JSONValue) throws(WireFault) {
-    self.init(
-      expected: try json.optionalIdentifier("expected"), undecided: Int(clamping: try json.integer("undecided")),
-      charged: Int(clamping: try json.integer("charged")), isFamiliar: try json.flag("isFamiliar"),
-      refusedAt: try json.optionalInteger("refusedAt"), counted: Int(clamping: try json.integer("counted")))
-  }
-
-  fileprivate func write(_ json: inout CanonicalJSON) {
-    json.object {
-      $0.member("charged", Int64(charged))
-      $0.member("counted", Int64(counted))
-      $0.member("expected", expected?.description)
-      $0.member("isFamiliar", isFamiliar)
-      if let refusedAt { $0.member("refusedAt", refusedAt) }
-      $0.member("undecided", Int64(undecided))
-    }
-  }
-}
-
-extension LockoutFacts {
-  fileprivate init(_ json: JSONValue) throws(WireFault) {
-    self.init(
-      count: try json.optionalInteger("count").map { Int(clamping: $0) },
-      lastWrongMillisecondsAgo: try json.optionalInteger("lastWrongMillisecondsAgo"), passwordSet: try json.optionalInteger("passwordSet"),
-      bindSent: try json.flag("bindSent"))
-    if let policy = json["policy"] {
-      self.policy = DirectoryLockoutPolicy(
-        threshold: Int(clamping: try policy.integer("threshold")), window: .milliseconds(try policy.integer("windowMilliseconds")),
-        lock: try policy.optionalInteger("lockMilliseconds").map { .milliseconds($0) })
-    }
-  }
-
-  fileprivate func write(_ json: inout CanonicalJSON) {
-    json.object { json in
-      json.member("bindSent", bindSent)
-      if let count { json.member("count", Int64(count)) }
-      if let lastWrongMillisecondsAgo { json.member("lastWrongMillisecondsAgo", lastWrongMillisecondsAgo) }
-      if let passwordSet { json.member("passwordSet", passwordSet) }
-      guard let policy else { return }
-      json.key("policy")
-      json.object {
-        if let lock = policy.lockMilliseconds { $0.member("lockMilliseconds", lock) }
-        $0.member("threshold", Int64(policy.threshold))
-        $0.member("windowMilliseconds", policy.windowMilliseconds)
-      }
     }
   }
 }

@@ -66,7 +66,7 @@ enum SignInLoad {
             let guess = round % 5 == 0
             do {
               let answer = try await frontEnd.signIn(
-                guess ? "nobody-\(client)-\(round)@\(realm)" : "\(person.name)@\(realm)", guess ? "wrong" : person.password)
+                guess ? "nobody-\(client)-\(round)@\(realm)" : "\(person.name)@\(realm)", guess ? "wrong \(client) \(round)" : person.password)
               tally.count(answer, isRight: !guess)
             } catch {
               tally.fail(error)

@@ -22,7 +22,9 @@ struct DirectoryLockScenario {
       let second = try await SambaDomain.locking.second()
       let servers = [house.domain["AD_IP"], second["AD_IP"]]
       for (name, order) in [("one", servers), ("two", servers.reversed())] {
-        try await house.move(in: AgentProcess(name: name, scenario: "directory-lock", domain: house.domain, servers: Array(order)))
+        try await house.move(
+          in: AgentProcess(
+            name: name, scenario: "directory-lock", domain: house.domain, directory: ["servers: ['\(order.joined(separator: "', '"))']"]))
       }
       let controllers = [house.domain, second]
       #expect(await eventually(within: .seconds(20)) { (try? await house.admin("realms", "lockout", house.realm).contains("directory")) ?? false })

@@ -40,7 +40,7 @@ struct LyingAgentScenario {
         let right = try await house.frontEnd.signIn("\(person.name)@\(house.realm)", person.password)
         #expect(right.gist == "200 accepted")
         // Names that nobody has, so that nobody is locked by it.
-        let wrong = try await house.frontEnd.signIn("nobody-\(round)@\(house.realm)", "whatever")
+        let wrong = try await house.frontEnd.signIn("nobody-\(round)@\(house.realm)", "whatever \(round)")
         #expect(wrong.gist == "200 invalid_credentials")
       }
       #expect(try await quarantined(house, "patched", within: .seconds(10)))
