@@ -1,5 +1,4 @@
 import Bytes
-import Foundation
 import Identity
 
 // The agent hub as a pure state machine. Events are mutating methods; each tells the shell (`AgentHub`) what to do as a list of actions.
@@ -391,7 +390,7 @@ package struct HubState: Sendable {
       pending[id]?.delivered = now
       // What a lost agent may have put before the directory counts like any other try of which nobody heard.
       var allowance = session.understands >= 2 ? pending[id]?.allowance : nil
-      if let charged = allowance?.charged { allowance?.charged = charged + (pending[id]?.uncertain ?? 0) }
+      allowance?.charged += pending[id]?.uncertain ?? 0
       pending[id]?.question.allowance = allowance
       pending[id]?.instance = poll.instance
       if let question = pending[id]?.question { questions.append(question) }

@@ -29,7 +29,7 @@ struct DirectoryWeatherTests {
     #expect(received.directories == [report] && received.alarms == [alarm] && received.instance == process && received.draining)
     // Whoever adds a field writes it, and reads it below `init(from:)`, which names each by hand.
     let names = Set(Mirror(reflecting: sent).children.compactMap(\.label))
-    #expect(names == ["version", "capabilities", "software", "clock", "alarms", "draining", "instance", "directories"])
+    #expect(names == ["version", "capabilities", "software", "clock", "alarms", "draining", "instance", "directories", "lockouts"])
     #expect(try decode(heartbeat("")).directories == nil)
     #expect(try decode(heartbeat(#","tomorrow":[1]"#)).directories == nil)
     let future = try decode(heartbeat(#","directories":[{"realm":"a","server":"dc","state":"resting","colour":"red"}]"#))
