@@ -35,13 +35,16 @@ final class ConnectionPool: Sendable {
 
   /// A connection for the length of `body`. What `body` throws decides whether the connection is kept: a `.result` is an answer like any other.
   ///
-  /// - Parameter opening: how long a new connection may take to be made, where it has to be made; within the deadline.
+  /// - Parameters:
+  ///   - opening: how long a new connection may take to be made, where it has to be made; within the deadline.
+  ///   - isLast: nobody else could be asked. Otherwise no more wait than are inside: a server that answers slowly must not hold up questions that
+  ///     another could answer.
   ///
   /// `begun` is told right before `body` gets the connection: what was thrown before cannot have reached the server's judgement.
   func lend<Value: Sendable>(
-    deadline: Deadline, opening: Duration? = nil, begun: () -> Void = {}, _ body: (LDAPConnection) async throws(LDAPFault) -> Value
+    deadline: Deadline, opening: Duration? = nil, isLast: Bool = true, begun: () -> Void = {}, _ body: (LDAPConnection) async throws(LDAPFault) -> Value
   ) async throws(LDAPFault) -> Value {
-    try await turnstile.enter(deadline: deadline)
+    try await turnstile.enter(deadline: deadline, isPatient: isLast)
     defer { turnstile.leave() }
     let (connection, descriptor, generation) = try await connection(deadline: deadline, opening: opening)
     begun()

@@ -94,7 +94,7 @@ final class DirectoryPartition: Sendable {
         let wasBegun = Flag()
         do throws(LDAPFault) {
           var outcome = try await compartment(of: server).searches.lend(
-            deadline: share, opening: isLast ? nil : settings.timeouts.quickConnect,
+            deadline: share, opening: isLast ? nil : settings.timeouts.quickConnect, isLast: isLast,
             begun: {
               wasBegun.isSet = true
               self.locator.asked(attempt)
@@ -160,7 +160,7 @@ final class DirectoryPartition: Sendable {
         // A share of the time for getting a connection, all of it for the bind: there is no second one.
         let share = share(of: deadline, isLast: isLast)
         let answer = try await compartment(of: server).binds.lend(
-          deadline: share, opening: isLast ? nil : settings.timeouts.quickConnect, begun: { self.locator.asked(attempt) }
+          deadline: share, opening: isLast ? nil : settings.timeouts.quickConnect, isLast: isLast, begun: { self.locator.asked(attempt) }
         ) { connection async throws(LDAPFault) -> (LDAPResult, [[UInt8]]) in
           // "Must not start a bind after the deadline" (PasswordValidator): the wait for a connection may have used it up.
           guard !deadline.hasPassed else { throw .noTime }
@@ -299,8 +299,7 @@ final class DirectoryPartition: Sendable {
       _ limit: Int, _ protection: LDAPConnection.Protection,
       prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?
     ) -> ConnectionPool {
-      // As many wait as are inside: a server that answers slowly must not hold up questions that another could answer.
-      let turnstile = Turnstile(limit: limit, maximumWaiting: limit, timers: timers)
+      let turnstile = Turnstile(limit: limit, maximumWaiting: settings.maximumWaiting, timers: timers)
       let port = port(of: server, protection)
       return ConnectionPool(turnstile: turnstile, maximumIdle: settings.timeouts.idle) { deadline async throws(LDAPFault) in
         let addresses = await names.addresses(of: server, port: port, deadline: deadline)

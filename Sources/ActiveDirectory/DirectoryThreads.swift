@@ -24,9 +24,16 @@ final class DirectoryThreads: Sendable {
     turnstile = Turnstile(limit: max(2, min(DirectoryThreads.most, binds * 2)), maximumWaiting: maximumWaiting, timers: timers)
   }
 
+  /// Who has waited for so long before anything was done is one of too many: behind them others wait who could still be answered in time.
+  private static let patience = Duration.seconds(1)
+
   /// Runs `body` on a thread that is nobody else's for that long. Throws `.noTime` or `.overloaded` where none was free in time.
   func lend<Value: Sendable>(deadline: Deadline, _ body: () async throws(LDAPFault) -> Value) async throws(LDAPFault) -> Value {
-    try await turnstile.enter(deadline: deadline)
+    do throws(LDAPFault) {
+      try await turnstile.enter(deadline: min(deadline, Deadline(after: DirectoryThreads.patience)))
+    } catch {
+      throw error == .noTime && !deadline.hasPassed ? .overloaded : error
+    }
     defer { turnstile.leave() }
     let thread = idle.withLock { $0.popLast() } ?? DirectoryThread()
     defer { idle.withLock { $0.append(thread) } }

@@ -45,6 +45,14 @@ final class ServerLocator: Sendable {
   func servers(
     for work: ServerHealth.Work, preferring preferred: DirectoryServer? = nil, deadline: Deadline
   ) async throws(LDAPFault) -> (servers: [DirectoryServer], patience: Duration?) {
+    // Where there is one server and nothing speaks against it, there is nothing to choose, and this is asked twice for every question.
+    let only: DirectoryServer? = state.withLock { state in
+      guard let known = state.known, known.candidates.count == 1, let only = known.candidates.first?.server, known.until > .now,
+        state.group.health[only]?.state == .closed
+      else { return nil }
+      return only
+    }
+    if let only { return ([only], nil) }
     let known = await candidates(deadline: deadline)
     guard !known.isEmpty else {
       state.withLock { $0.isNobodyKnown = true }

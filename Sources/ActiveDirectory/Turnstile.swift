@@ -33,13 +33,15 @@ final class Turnstile: Sendable {
 
   /// Throws `.noTime` at the deadline (or when the task is cancelled), `.overloaded` where too many wait already, and `.turnedAway` where there is
   /// no use in waiting any longer. Pair with `leave`.
-  func enter(deadline: Deadline) async throws(LDAPFault) {
+  ///
+  /// - Parameter isPatient: false where the question had better go elsewhere than wait behind as many as are in.
+  func enter(deadline: Deadline, isPatient: Bool = true) async throws(LDAPFault) {
     let ticket: UInt64? = try state.withLock { state throws(LDAPFault) in
       if state.free > 0 {
         state.free -= 1
         return nil
       }
-      guard state.waiting.count < maximumWaiting else { throw .overloaded }
+      guard state.waiting.count < (isPatient ? maximumWaiting : min(limit, maximumWaiting)) else { throw .overloaded }
       state.next += 1
       return state.next
     }

@@ -29,7 +29,7 @@ package final class AgentHub: Sendable {
     var lanes: [LaneKey: Lane] = [:]
     /// Whose signature a verdict must bear: of the certificate with which the question was fetched. An agent that renews in between delivers the
     /// verdict over a connection of its new certificate.
-    var signers: [Identifier: P256.Signing.PublicKey] = [:]
+    var signers: [Identifier: AgentCertificate] = [:]
     var nextPoll = 0
     var lastSeen: [Identifier: Instant] = [:]
     /// What each agent told last of its directory servers.
@@ -56,6 +56,7 @@ package final class AgentHub: Sendable {
   package init(authority: AgentAuthority, registry: AgentRegistry) {
     self.authority = authority
     self.registry = registry
+    shell.withLock { $0.machine.gathers = true }
   }
 
   private var now: HubTime { started.duration(to: .now).wholeMilliseconds }
@@ -125,7 +126,7 @@ package final class AgentHub: Sendable {
     guard !questions.isEmpty else { return WorkResponse() }
     shell.withLock { shell in
       // Only while somebody waits for it: what is over is not cleaned up again.
-      for question in questions where shell.askers[question.id] != nil { shell.signers[question.id] = certificate.signingKey }
+      for question in questions where shell.askers[question.id] != nil { shell.signers[question.id] = certificate }
     }
     if connection.isOpen, let frames = try? lane.seal(questions) {
       return WorkResponse(encapsulatedKey: lane.encapsulatedKeyText, questions: frames)
@@ -150,8 +151,8 @@ package final class AgentHub: Sendable {
       request.verdicts.map { (question: shell.machine.expected($0.question, from: agent.id), signer: shell.signers[$0.question]) }
     }
     // Questions that are answered together were fetched with one certificate: whose, the first of them that is still waited for tells.
-    let signer = zip(expected, request.verdicts).first { $0.0.question != nil }?.0.signer ?? certificate.signingKey
-    let isBatchGood = request.signature != nil && request.isSigned(by: signer)
+    let signer = zip(expected, request.verdicts).first { $0.0.question != nil }?.0.signer ?? certificate
+    let isBatchGood = request.signature != nil && request.isSigned(by: signer.signingKey)
     var unusable = 0
     var answers: [(question: Identifier, judgement: Judgement?)] = []
     for (frame, (question, fetchedBy)) in zip(request.verdicts, expected) {
@@ -162,10 +163,10 @@ package final class AgentHub: Sendable {
       var judgement: Judgement?
       // The realms of the registration decide, not those of the moment at which the question was handed out.
       if agent.realms.contains(question.realm) {
-        let key = fetchedBy ?? certificate.signingKey
+        let fetchedBy = fetchedBy ?? certificate
         if request.signature == nil {
-          judgement = frame.verified(digest: question.digest, kind: question.kind, realm: question.realm, key: key)
-        } else if isBatchGood, key.rawRepresentation == signer.rawRepresentation {
+          judgement = frame.verified(digest: question.digest, kind: question.kind, realm: question.realm, key: fetchedBy.signingKey)
+        } else if isBatchGood, fetchedBy.sealingKey == signer.sealingKey, fetchedBy.der == signer.der {
           judgement = frame.verified(inBatch: question.digest, kind: question.kind, realm: question.realm)
         }
       }
@@ -268,6 +269,12 @@ package final class AgentHub: Sendable {
     }
   }
 
+  /// How long questions wait for an agent to take them, where they wait longest.
+  package var longestWait: Duration {
+    let now = now
+    return .milliseconds(shell.withLock { $0.machine.longestWait(now: now) })
+  }
+
   /// Questions under way, for metrics.
   package var pendingCount: Int { shell.withLock { $0.machine.pendingCount } }
 
@@ -311,6 +318,7 @@ package final class AgentHub: Sendable {
     enum Resumption {
       case asker(CheckedContinuation<Outcome, Never>, Outcome)
       case poll(CheckedContinuation<[Question], Never>, [Question])
+      case gather(Identifier)
     }
     let resumptions: [Resumption] = shell.withLock { shell in
       var result: [Resumption] = []
@@ -323,6 +331,7 @@ package final class AgentHub: Sendable {
           if let poll = shell.polls.removeValue(forKey: id) { result.append(.poll(poll, [])) }
         case .deliver(let id, let questions):
           if let poll = shell.polls.removeValue(forKey: id) { result.append(.poll(poll, questions)) }
+        case .gather(let agent): result.append(.gather(agent))
         }
       }
       return result
@@ -331,6 +340,12 @@ package final class AgentHub: Sendable {
       switch resumption {
       case .asker(let continuation, let outcome): continuation.resume(returning: outcome)
       case .poll(let continuation, let questions): continuation.resume(returning: questions)
+      case .gather(let agent):
+        Task {
+          try? await Task.sleep(for: HubState.gathering)
+          let now = now
+          perform { $0.machine.gathered(agent, now: now) }
+        }
       }
     }
   }

@@ -59,6 +59,8 @@ package struct HubState: Sendable {
   package enum Action: Sendable {
     /// Hand these questions to the waiting poll.
     case deliver(poll: Int, [Question])
+    /// Questions wait for company: call `gathered` in `HubState.gathering`.
+    case gather(agent: Identifier)
     /// Answer the waiting poll without questions.
     case release(poll: Int)
     /// The question has its outcome.
@@ -100,6 +102,8 @@ package struct HubState: Sendable {
     /// Processes that were refused because another one is at work, and when first.
     var refused: [Identifier: HubTime] = [:]
     var queue: [Identifier] = []
+    /// Whether questions in the queue wait for company.
+    var isGathering = false
     package var inFlight = 0
     /// Exponentially weighted mean of its answer times, milliseconds; nil before the first answer.
     package var latency: Double?
@@ -157,6 +161,8 @@ package struct HubState: Sendable {
   var guarded: Set<RealmName> = []
   var lastWanting: [RealmName: AttributeRequest] = [:]
   var lastDecay: HubTime = 0
+  /// Whether questions for a busy agent wait a moment for others (`HubState+Batches.swift`).
+  var gathers = false
   var closed = false
   /// Until when a realm's first agent is waited for.
   let youth: HubTime
@@ -376,25 +382,4 @@ package struct HubState: Sendable {
 
   /// A question's number was drawn by chance: it serves once more where nobody brings new chance.
   func chance(of id: Identifier) -> Int { id.bytes.prefix(8).reduce(0) { $0 << 8 | Int($1) } }
-
-  mutating func deliver(to agent: Identifier, now: HubTime) -> [Action] {
-    guard var session = sessions[agent], !session.queue.isEmpty, !session.polls.isEmpty else { return [] }
-    let poll = session.polls.removeFirst()
-    let batch = Array(session.queue.prefix(HubState.batchLimit))
-    session.queue.removeFirst(batch.count)
-    session.inFlight += batch.count
-    if session.polls.isEmpty { session.withoutPollSince = now }
-    sessions[agent] = session
-    var questions: [Question] = []
-    for id in batch {
-      pending[id]?.delivered = now
-      // What a lost agent may have put before the directory counts like any other try of which nobody heard.
-      var allowance = session.understands >= 2 ? pending[id]?.allowance : nil
-      allowance?.charged += pending[id]?.uncertain ?? 0
-      pending[id]?.question.allowance = allowance
-      pending[id]?.instance = poll.instance
-      if let question = pending[id]?.question { questions.append(question) }
-    }
-    return [.deliver(poll: poll.id, questions)]
-  }
 }

@@ -51,6 +51,7 @@ struct HandState: Sendable {
   init(now: ContinuousClock.Instant) { pulse = now }
 
   var isEmpty: Bool { entries.isEmpty }
+  var count: Int { entries.count }
 
   /// A question has come.
   mutating func take(_ id: Identifier, now: ContinuousClock.Instant) {
@@ -124,6 +125,9 @@ struct HandState: Sendable {
 /// `HandState` for the tasks of one agent.
 final class QuestionsInHand: Sendable {
   private let state = Mutex(HandState(now: .now))
+
+  /// How many questions are in hand.
+  var count: Int { state.withLock { $0.count } }
 
   func take(_ id: Identifier) { state.withLock { $0.take(id, now: .now) } }
   func beat() { state.withLock { $0.beat(.now) } }

@@ -36,7 +36,10 @@ final class VerdictOutbox: Sendable {
   func delivered() { state.withLock { $0.underWay = 0 } }
 
   /// The next items of one identity, at most `limit`, and every stage; waits while there are none. Empty only where the task was cancelled. For one reader.
-  func next(limit: Int) async -> ([Item], [StageReport]) {
+  ///
+  /// - Parameter isBusy: whether more are about to come; then the first ones wait a moment for company, since a message costs both ends much more
+  ///   than a verdict in it.
+  func next(limit: Int, isBusy: () -> Bool) async -> ([Item], [StageReport]) {
     await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let ready = state.withLock { state -> Bool in
@@ -52,6 +55,7 @@ final class VerdictOutbox: Sendable {
         return state.waiter
       }?.resume()
     }
+    if state.withLock({ $0.items.count < HubState.busy }), isBusy() { try? await Task.sleep(for: HubState.gathering) }
     return state.withLock { state in
       let generation = state.items.first?.generation
       let batch = Array(state.items.prefix(limit).prefix { $0.generation == generation })

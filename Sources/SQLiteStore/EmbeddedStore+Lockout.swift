@@ -14,14 +14,15 @@ extension EmbeddedStore: LockoutStore {
   ) async throws -> LockoutAdmission {
     // Not waiting for the disk halves the cost of a sign-in. A power loss can forget reservations, and with them the tries that were under way
     // when the gateway lost its power; the death of the process cannot.
-    try await commits.write(durable: false) { database in
-      let row = try database.lockoutName(name)
+    let memory = lockoutMemory
+    return try await commits.write(durable: false) { database in
+      let row = try memory.name(name, database)
       var object = row?.object
       if case .lookedUp(let meaning) = knowledge { object = meaning.object }
-      let person = try object.flatMap { try database.lockoutObject($0, realm: name.realm) }
+      let person = try object.flatMap { try memory.person($0, realm: name.realm, database) }
       let step = Lockout.admit(name, known: row?.known, person: person, from: address, knowledge: knowledge, policy: policy, now: now)
-      if let changed = step.name { try database.put(LockoutNameRow(changed, seen: now), for: name) }
-      if let state = step.person, let object { try database.put(state, for: object, realm: name.realm, now: now) }
+      if let changed = step.name { try memory.put(LockoutNameRow(changed, seen: now), for: name, database) }
+      if let state = step.person, let object { try memory.put(state, for: object, realm: name.realm, now: now, database) }
       return step.answer
     }
   }
@@ -30,32 +31,34 @@ extension EmbeddedStore: LockoutStore {
     _ reservation: LockoutReservation, outcome: LockoutOutcome, object: Identifier?, shown: LockoutState.Charge?, policy: LockoutPolicy,
     now: Instant, audit: [AuditEvent]
   ) async throws -> LockoutStanding {
-    try await write(auditing: { Lockout.events(audit, standing: $0, outcome: outcome) }) { database in
+    let memory = lockoutMemory
+    return try await write(auditing: { Lockout.events(audit, standing: $0, outcome: outcome) }) { database in
       let name = reservation.name
-      let row = try database.lockoutName(name)
+      let row = try memory.name(name, database)
       let step = try Lockout.settle(
         reservation, known: row?.known, outcome: outcome, object: object, shown: shown, policy: policy, now: now,
-        person: { try database.lockoutObject($0, realm: name.realm) })
+        person: { try memory.person($0, realm: name.realm, database) })
       // When a name was last used is kept to the day, so that a usual sign-in does not write it.
       let isOld = row.map { now.since($0.seen) > .seconds(86_400) } ?? true
-      if let changed = step.name ?? (isOld ? row?.known : nil) { try database.put(LockoutNameRow(changed, seen: now), for: name) }
+      if let changed = step.name ?? (isOld ? row?.known : nil) { try memory.put(LockoutNameRow(changed, seen: now), for: name, database) }
       for person in [step.former, step.person] {
-        if let person { try database.put(person.state, for: person.object, realm: name.realm, now: now) }
+        if let person { try memory.put(person.state, for: person.object, realm: name.realm, now: now, database) }
       }
       return step.standing
     }
   }
 
   package func learn(_ name: LockoutName, object: Identifier, policy: LockoutPolicy, now: Instant) async throws {
+    let memory = lockoutMemory
     try await write { database in
-      let row = try database.lockoutName(name) ?? LockoutNameRow(object: nil, state: LockoutState(), seen: now)
+      let row = try memory.name(name, database) ?? LockoutNameRow(object: nil, state: LockoutState(), seen: now)
       guard row.object != object else { return }
-      var state = try database.lockoutObject(object, realm: name.realm) ?? LockoutState()
+      var state = try memory.person(object, realm: name.realm, database) ?? LockoutState()
       Lockout.merge(row.state, into: &state, policy: policy, now: now)
       var kept = LockoutState()
       kept.blocked = row.state.blocked
-      try database.put(LockoutNameRow(object: object, state: kept, seen: now), for: name)
-      try database.put(state, for: object, realm: name.realm, now: now)
+      try memory.put(LockoutNameRow(object: object, state: kept, seen: now), for: name, database)
+      try memory.put(state, for: object, realm: name.realm, now: now, database)
     }
   }
 
@@ -77,7 +80,9 @@ extension EmbeddedStore: LockoutStore {
   }
 
   package func unlock(_ name: LockoutName, audit: [AuditEvent]) async throws {
+    let memory = lockoutMemory
     try await write(audit: audit) { database in
+      memory.forget()
       guard var row = try database.lockoutName(name) else { return }
       Lockout.unlock(&row.state)
       try database.put(row, for: name)
@@ -89,7 +94,9 @@ extension EmbeddedStore: LockoutStore {
   }
 
   package func setBlocked(_ blocked: Bool, _ name: LockoutName, now: Instant, audit: [AuditEvent]) async throws {
+    let memory = lockoutMemory
     try await write(audit: audit) { database in
+      memory.forget()
       var row = try database.lockoutName(name) ?? LockoutNameRow(object: nil, state: LockoutState(), seen: now)
       row.state.blocked = blocked
       try database.put(row, for: name)
@@ -133,7 +140,11 @@ extension EmbeddedStore: LockoutStore {
     var batch = 0
     // In batches, each a write of its own, so that sign-ins pass between them.
     repeat {
-      batch = try await write { try $0.forgetIdleLockouts(quietSince: quiet, unusedSince: unused, now: now, limit: 1000) }
+      let memory = lockoutMemory
+      batch = try await write { database in
+        memory.forget()
+        return try database.forgetIdleLockouts(quietSince: quiet, unusedSince: unused, now: now, limit: 1000)
+      }
       forgotten += batch
     } while batch >= 1000
     return forgotten

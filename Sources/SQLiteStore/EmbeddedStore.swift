@@ -15,6 +15,7 @@ package final class EmbeddedStore: Sendable {
   let pool: DatabasePool
   let commits: CommitQueue
   private let heads = AuditHeads()
+  let lockoutMemory = LockoutMemory()
 
   /// Opens the file, making it (mode 0600) where there is none, and brings its tables up to date.
   ///
@@ -49,7 +50,7 @@ package final class EmbeddedStore: Sendable {
     } catch {
       throw StoreError(error)
     }
-    let heads = heads
+    let (heads, lockoutMemory) = (heads, lockoutMemory)
     commits = CommitQueue(
       pool,
       setting: .init(
@@ -57,7 +58,11 @@ package final class EmbeddedStore: Sendable {
           guard let reserve, reserve.release() else { return false }
           logger.critical("the disk is full: the reserve was given up so that the store can go on; free some space now")
           return true
-        }, committed: { reserve?.refreshIfDue() }, undone: { heads.forget() },
+        }, committed: { reserve?.refreshIfDue() },
+        undone: {
+          heads.forget()
+          lockoutMemory.forget()
+        },
         lostTrust: { reason in
           logger.critical("the disk did not keep what was written: \(reason)")
           lostTrust(reason)

@@ -122,7 +122,7 @@ struct GatewayAssembly {
     let housekeeping = Housekeeping(
       chores: [
         .init("hub", every: .milliseconds(100)) { hub.tick() },
-        .init("admission", every: .milliseconds(100)) { late in admission.tick(waited: late) },
+        .init("admission", every: .milliseconds(100)) { late in admission.tick(waited: max(late, hub.longestWait)) },
         .init("registers", every: .seconds(1)) {
           try await registry.refresh()
           try await realms.refresh()

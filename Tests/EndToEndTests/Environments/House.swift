@@ -68,7 +68,7 @@ final class House: Sendable {
   }
 
   func waitFor(_ agent: AgentProcess, limit: Duration = .seconds(10)) async throws {
-    guard try await eventually(within: limit, { try await self.told(agent)?.connected == true }) else {
+    guard try await eventually(within: limit, { try await self.told(agent).map { $0.connected && !$0.draining } ?? false }) else {
       throw ServerProcess.Failure(description: "agent \(agent.name) did not connect: \(agent.process?.logText.suffix(4000) ?? "")")
     }
   }

@@ -6,7 +6,7 @@ final class Tally: Sendable {
   private struct Counts {
     var right = 0
     var refused = 0
-    var unanswered = 0
+    var unanswered: [String] = []
     var wrong: [String] = []
     var failed: [String] = []
     var longest = Duration.zero
@@ -18,7 +18,9 @@ final class Tally: Sendable {
   /// Wrong passwords that were refused.
   var refused: Int { counts.withLock { $0.refused } }
   /// Honest 503s with Retry-After.
-  var unanswered: Int { counts.withLock { $0.unanswered } }
+  var unanswered: Int { counts.withLock { $0.unanswered.count } }
+  /// Their references.
+  var unansweredReferences: [String] { counts.withLock { $0.unanswered } }
   /// Answers that must never be: a right password refused, a wrong one accepted, a 503 without Retry-After.
   var wrong: [String] { counts.withLock { $0.wrong } }
   /// Requests without a whole answer.
@@ -31,7 +33,7 @@ final class Tally: Sendable {
       switch (answer.gist, isRight) {
       case ("200 accepted", true): counts.right += 1
       case ("200 invalid_credentials", false): counts.refused += 1
-      case ("503 could_not_find_out", _) where answer.field("retry-after") != nil: counts.unanswered += 1
+      case ("503 could_not_find_out", _) where answer.field("retry-after") != nil: counts.unanswered.append(answer.reference)
       default: counts.wrong.append("\(isRight ? "right" : "wrong") password: \(answer.status) \(answer.body)")
       }
     }

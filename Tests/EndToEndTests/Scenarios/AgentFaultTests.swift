@@ -121,6 +121,10 @@ struct AgentFaultScenario {
           try await house.waitFor(agent)
         }
       }
+      for reference in tally.unansweredReferences.prefix(3) {
+        let told = try await house.trace(reference)
+        Issue.record("nobody answered: \(told)")
+      }
       #expect(tally.unanswered == 0)
       try await expectHonest(tally, guessed, house, "SIGTERM of an agent, \(times) times")
       let counts = try await SambaDomain.badPasswordCounts(of: guessed.map(\.name), in: house.domain)
