@@ -42,7 +42,8 @@ final class ConnectionPool: Sendable {
   ///
   /// `begun` is told right before `body` gets the connection: what was thrown before cannot have reached the server's judgement.
   func lend<Value: Sendable>(
-    deadline: Deadline, opening: Duration? = nil, isLast: Bool = true, begun: () -> Void = {}, _ body: (LDAPConnection) async throws(LDAPFault) -> Value
+    deadline: Deadline, opening: Duration? = nil, isLast: Bool = true, begun: () -> Void = {},
+    _ body: (LDAPConnection) async throws(LDAPFault) -> Value
   ) async throws(LDAPFault) -> Value {
     try await turnstile.enter(deadline: deadline, isPatient: isLast)
     defer { turnstile.leave() }
