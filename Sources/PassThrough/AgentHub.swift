@@ -56,7 +56,6 @@ package final class AgentHub: Sendable {
   package init(authority: AgentAuthority, registry: AgentRegistry) {
     self.authority = authority
     self.registry = registry
-    shell.withLock { $0.machine.gathers = true }
   }
 
   private var now: HubTime { started.duration(to: .now).wholeMilliseconds }
@@ -318,7 +317,6 @@ package final class AgentHub: Sendable {
     enum Resumption {
       case asker(CheckedContinuation<Outcome, Never>, Outcome)
       case poll(CheckedContinuation<[Question], Never>, [Question])
-      case gather(Identifier)
     }
     let resumptions: [Resumption] = shell.withLock { shell in
       var result: [Resumption] = []
@@ -331,7 +329,6 @@ package final class AgentHub: Sendable {
           if let poll = shell.polls.removeValue(forKey: id) { result.append(.poll(poll, [])) }
         case .deliver(let id, let questions):
           if let poll = shell.polls.removeValue(forKey: id) { result.append(.poll(poll, questions)) }
-        case .gather(let agent): result.append(.gather(agent))
         }
       }
       return result
@@ -340,12 +337,6 @@ package final class AgentHub: Sendable {
       switch resumption {
       case .asker(let continuation, let outcome): continuation.resume(returning: outcome)
       case .poll(let continuation, let questions): continuation.resume(returning: questions)
-      case .gather(let agent):
-        Task {
-          try? await Task.sleep(for: HubState.gathering)
-          let now = now
-          perform { $0.machine.gathered(agent, now: now) }
-        }
       }
     }
   }

@@ -59,8 +59,6 @@ package struct HubState: Sendable {
   package enum Action: Sendable {
     /// Hand these questions to the waiting poll.
     case deliver(poll: Int, [Question])
-    /// Questions wait for company: call `gathered` in `HubState.gathering`.
-    case gather(agent: Identifier)
     /// Answer the waiting poll without questions.
     case release(poll: Int)
     /// The question has its outcome.
@@ -102,8 +100,6 @@ package struct HubState: Sendable {
     /// Processes that were refused because another one is at work, and when first.
     var refused: [Identifier: HubTime] = [:]
     var queue: [Identifier] = []
-    /// Whether questions in the queue wait for company.
-    var isGathering = false
     package var inFlight = 0
     /// Exponentially weighted mean of its answer times, milliseconds; nil before the first answer.
     package var latency: Double?
@@ -161,8 +157,6 @@ package struct HubState: Sendable {
   var guarded: Set<RealmName> = []
   var lastWanting: [RealmName: AttributeRequest] = [:]
   var lastDecay: HubTime = 0
-  /// Whether questions for a busy agent wait a moment for others (`HubState+Batches.swift`).
-  var gathers = false
   var closed = false
   /// Until when a realm's first agent is waited for.
   let youth: HubTime

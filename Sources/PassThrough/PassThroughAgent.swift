@@ -274,7 +274,7 @@ package struct PassThroughAgent: Service {
   private func deliveries() async {
     var backoff = Backoff()
     while !Task.isCancelled {
-      let (batch, stages) = await outbox.next(limit: 64) { hand.count >= HubState.busy }
+      let (batch, stages) = await outbox.next(limit: 64) { hand.count >= VerdictOutbox.busy }
       guard !batch.isEmpty || !stages.isEmpty else { continue }
       do {
         let sent = ContinuousClock.now

@@ -12,6 +12,11 @@ final class VerdictOutbox: Sendable {
     var made: ContinuousClock.Instant
   }
 
+  /// An agent with so many questions in hand is busy, and so many verdicts together are worth a message.
+  static let busy = 8
+  /// The longest that a verdict waits for company.
+  private static let gathering = Duration.milliseconds(1)
+
   private struct State {
     var items: [Item] = []
     var stages: [StageReport] = []
@@ -55,7 +60,7 @@ final class VerdictOutbox: Sendable {
         return state.waiter
       }?.resume()
     }
-    if state.withLock({ $0.items.count < HubState.busy }), isBusy() { try? await Task.sleep(for: HubState.gathering) }
+    if state.withLock({ $0.items.count < VerdictOutbox.busy }), isBusy() { try? await Task.sleep(for: VerdictOutbox.gathering) }
     return state.withLock { state in
       let generation = state.items.first?.generation
       let batch = Array(state.items.prefix(limit).prefix { $0.generation == generation })

@@ -59,7 +59,7 @@ private struct Simulation {
         self.poll(agent)
       case .release(let poll):
         if let agent = pollers.removeValue(forKey: poll) { self.poll(agent) }
-      case .finish, .gather: break
+      case .finish: break
       }
     }
   }

@@ -62,7 +62,8 @@ final class RawConnection: Sendable {
           try channel.pipeline.syncOperations.addHandler(Receiver(inbox))
         }
       }.connect(host: "127.0.0.1", port: port).get()
-    if !preface.isEmpty {
+    guard !preface.isEmpty else { return }
+    do {
       try await channel.writeAndFlush(ByteBuffer(bytes: preface))
       let channel = channel
       if let context {
@@ -70,6 +71,9 @@ final class RawConnection: Sendable {
           try channel.pipeline.syncOperations.addHandler(try NIOSSLClientHandler(context: context, serverHostname: nil), position: .first)
         }.get()
       }
+    } catch is ChannelError {
+      // The peer did not like the preface and was faster: a connection that has ended, like any other.
+      inbox.close()
     }
   }
 
