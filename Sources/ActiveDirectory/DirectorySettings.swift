@@ -24,9 +24,9 @@ package struct DirectorySettings: Sendable {
   /// Which entries are people, as filter text; trusted, since it comes from the configuration.
   package var personFilter: String
   package var timeouts: DirectoryTimeouts
-  /// Per server.
+  /// How many are in use at once, per server.
   package var searchConnections: Int
-  /// Per server; one bind is outstanding on each.
+  /// How many are in use at once, per server; one bind is outstanding on each.
   package var bindConnections: Int
   /// How many questions may wait for their turn; further ones are answered `.unknown(.overloaded)`.
   package var maximumWaiting: Int

@@ -44,6 +44,7 @@ struct JSONScanner {
     var expectation = Expectation.value
     repeat {
       skipSpace()
+      guard nodes.count < JSONText.mostNodes else { throw problem("there are more than \(JSONText.mostNodes) names and values") }
       guard let byte = next else { throw problem("the text ends too early") }
       switch expectation {
       case .nameOrEnd where byte == UInt8(ascii: "}"), .valueOrEnd where byte == UInt8(ascii: "]"):

@@ -14,6 +14,8 @@ package struct JSONText: Sendable {
   package static let deepest = 32
   package static let longestNumber = 32
   package static let mostNames = 1000
+  /// Names and values together; each takes some thirty bytes, more than the two characters that a value can be written in.
+  package static let mostNodes = 100_000
 
   enum Kind: UInt8 { case object, array, string, number, true_, false_, null }
 

@@ -98,8 +98,8 @@ package final class AgentHub: Sendable {
 
   /// A poll of one lane: questions, or an empty answer when the poll's time is over.
   ///
-  /// Throws where the lane was made for another certificate (the agent then opens a new one), and where another process of the agent is at work. When `connection` closes the poll ends, and what had
-  /// just been handed to it goes elsewhere.
+  /// Throws where the lane was made for another certificate (the agent then opens a new one), and where another process of the agent is at work.
+  /// When `connection` closes the poll ends, and what had just been handed to it goes elsewhere.
   package func work(
     _ request: WorkRequest, agent: AgentRecord, certificate: AgentCertificate, connection: any PollConnection
   ) async throws -> WorkResponse {

@@ -23,7 +23,13 @@ package final class RefusedPasswords: Sendable {
   private let most: Int
 
   private let key = Secret(RandomBytes.generate(32))
-  private let entries = Mutex<[Fingerprint: Entry]>([:])
+  private let state = Mutex(State())
+
+  private struct State: Sendable {
+    var entries: [Fingerprint: Entry] = [:]
+    /// When room was last looked for: under a flood that costs more than it brings, so that it is done once a second.
+    var swept: Instant?
+  }
 
   /// - Parameter most: how many are remembered.
   package init(most: Int = 100_000) { self.most = most }
@@ -41,24 +47,27 @@ package final class RefusedPasswords: Sendable {
 
   /// pwdLastSet at which the password was refused within the last two minutes (0 for nobody); nil: it was not.
   package func refusedAt(_ fingerprint: Fingerprint, now: Instant) -> Int64? {
-    entries.withLock { entries in
-      guard let entry = entries[fingerprint], entry.at <= now, now.since(entry.at) < RefusedPasswords.life else { return nil }
+    state.withLock { state in
+      guard let entry = state.entries[fingerprint], entry.at <= now, now.since(entry.at) < RefusedPasswords.life else { return nil }
       return entry.passwordSet
     }
   }
 
   /// A bind refused the password now. What is remembered already keeps its time.
   package func refused(_ fingerprint: Fingerprint, passwordSet: Int64, now: Instant) {
-    entries.withLock { entries in
-      if let known = entries[fingerprint], known.at <= now, now.since(known.at) < RefusedPasswords.life, known.passwordSet == passwordSet { return }
-      if entries.count >= most {
-        entries = entries.filter { $0.value.at <= now && now.since($0.value.at) < RefusedPasswords.life }
-        // Under a flood the newest are not remembered: they count each time, as they would without this.
-        guard entries.count < most else { return }
+    state.withLock { state in
+      if let known = state.entries[fingerprint], known.at <= now, now.since(known.at) < RefusedPasswords.life, known.passwordSet == passwordSet {
+        return
       }
-      entries[fingerprint] = Entry(passwordSet: passwordSet, at: now)
+      if state.entries.count >= most, state.swept.map({ $0 > now || now.since($0) >= .seconds(1) }) ?? true {
+        state.entries = state.entries.filter { $0.value.at <= now && now.since($0.value.at) < RefusedPasswords.life }
+        state.swept = now
+      }
+      // Under a flood the newest are not remembered: they count each time, as they would without this.
+      guard state.entries.count < most else { return }
+      state.entries[fingerprint] = Entry(passwordSet: passwordSet, at: now)
     }
   }
 
-  package var count: Int { entries.withLock { $0.count } }
+  package var count: Int { state.withLock { $0.entries.count } }
 }

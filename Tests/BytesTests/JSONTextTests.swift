@@ -86,6 +86,14 @@ struct JSONTextTests {
     #expect(!accepts(object(100_000)))
   }
 
+  @Test("More than a hundred thousand values are refused, before they take many times the text's own memory")
+  func manyValues() {
+    func array(_ count: Int) -> String { "{\"a\":[" + Array(repeating: "1", count: count).joined(separator: ",") + "]}" }
+    #expect(accepts(array(99_000)))
+    #expect(!accepts(array(100_001)))
+    #expect(!accepts(array(1_000_000)))
+  }
+
   @Test("A text of a megabyte is looked over in time that grows with its length only")
   func megabyte() {
     let text = "{\"a\":\"" + String(repeating: "\\u0041é ", count: 100_000) + "\"}"
