@@ -268,7 +268,7 @@ package final class AgentHub: Sendable {
     }
   }
 
-  /// How long questions wait for an agent to take them, where they wait longest.
+  /// How long questions wait for an agent to take them in the realm where they wait least.
   package var longestWait: Duration {
     let now = now
     return .milliseconds(shell.withLock { $0.machine.longestWait(now: now) })

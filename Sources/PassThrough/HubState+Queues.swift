@@ -2,15 +2,15 @@ import Identity
 
 // What waits at an agent for a poll, and for how long.
 extension HubState {
-  /// How long a question waits for a poll at the agent of its realm where it waits least, in the realm where that is longest: whoever waits
-  /// there waits because there is too much, and not because one agent is frozen.
+  /// How long a question waits for a poll at the agent of its realm where it waits least, in the realm where that is shortest: the whole gateway has
+  /// too much, and not one frozen agent or one realm, whose trouble must be nobody else's.
   package func longestWait(now: HubTime) -> HubTime {
     rosters.values.map { agents in
       agents.compactMap { agent -> HubTime? in
         guard let session = sessions[agent], !session.draining else { return nil }
         return session.queue.first.flatMap { pending[$0] }.map { now - $0.assigned } ?? 0
       }.min() ?? 0
-    }.max() ?? 0
+    }.min() ?? 0
   }
 
   /// Hands what is queued for the agent to a waiting poll, as one batch.

@@ -59,9 +59,6 @@ package struct AdmissionState: Sendable {
 
   package mutating func leave() { underWay -= 1 }
 
-  /// Somebody further on said that there is too much.
-  package mutating func overloaded() { longestWait = max(longestWait, policy.patience + .milliseconds(1)) }
-
   /// One that was turned away before it came to the gate.
   package mutating func turnAway() { turnedAway += 1 }
 
@@ -95,7 +92,6 @@ package final class AdmissionGate: Sendable {
 
   package func enter(waited: Duration) -> Bool { change { $0.enter(waited: waited) } }
   package func leave() { change { $0.leave() } }
-  package func overloaded() { change { $0.overloaded() } }
   package func turnAway() { change { $0.turnAway() } }
   package func tick(waited: Duration) { change { $0.tick(waited: waited) } }
 

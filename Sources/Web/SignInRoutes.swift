@@ -30,7 +30,6 @@ struct SignInRoutes: Sendable {
     guard isJSON(request.headers[.contentType]) else { throw RequestFault.unsupportedMediaType }
     let question = try decode(try await request.readBody(limit: limits.body), arrived: arrived)
     let answer = await service.signIn(question, frontEnd: frontEnd)
-    if case .unknown(.overloaded) = answer.verdict { gate.overloaded() }
     // The audit tells every sign-in; a line of log for each would say it again and cost more than the answer.
     context.logger.debug(
       "sign-in", metadata: ["reference": "\(answer.reference)", "frontEnd": "\(frontEnd.name)", "verdict": "\(answer.verdict.word)"])

@@ -65,13 +65,4 @@ struct AdmissionTests {
     gate.tick(waited: .zero)
     #expect(gate.limit == 10)
   }
-
-  @Test("Where somebody further on is overloaded, the limit falls as if work had waited here")
-  func further() {
-    var gate = state()
-    for _ in 0..<50 { _ = gate.enter(waited: .zero) }
-    gate.overloaded()
-    gate.tick(waited: .zero)
-    #expect(gate.limit == 35)
-  }
 }

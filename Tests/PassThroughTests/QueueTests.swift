@@ -1,0 +1,34 @@
+import Bytes
+import Identity
+import Testing
+
+@testable import PassThrough
+
+@Suite("What waits at agents for a poll")
+struct QueueTests {
+  private func question(_ realm: RealmName) throws -> Question {
+    Question(
+      realm: realm, userName: try #require(UserName("alice")), password: Password(Secret("x".utf8)), wanting: .none,
+      deadline: Deadline(after: .seconds(8)))
+  }
+
+  @Test("tells of too much only while every realm waits, and not for one frozen agent or one slow realm")
+  func longestWait() throws {
+    var hub = HubState()
+    let (contoso, fabrikam) = (try #require(RealmName("contoso.com")), try #require(RealmName("fabrikam.com")))
+    let agent = Identifier()
+    _ = hub.poll(1, agent: agent, realms: [contoso], now: 0)
+    // The first question takes the poll along, the second one waits for the next.
+    for _ in 0..<2 { _ = hub.ask(try question(contoso), deadline: 8000, now: 10, random: 0) }
+    #expect(hub.longestWait(now: 210) == 200)
+    // Another agent of the realm has nothing waiting.
+    _ = hub.poll(2, agent: Identifier(), realms: [contoso], now: 20)
+    #expect(hub.longestWait(now: 210) == 0)
+    var other = HubState()
+    _ = other.poll(1, agent: agent, realms: [contoso], now: 0)
+    for _ in 0..<2 { _ = other.ask(try question(contoso), deadline: 8000, now: 10, random: 0) }
+    #expect(other.longestWait(now: 210) == 200)
+    _ = other.poll(2, agent: Identifier(), realms: [fabrikam], now: 20)
+    #expect(other.longestWait(now: 210) == 0)
+  }
+}
