@@ -3,8 +3,7 @@ import Synchronization
 
 /// Kept connections to one server for one purpose, bounded.
 ///
-/// A connection that failed is let go; one that answered goes back, the most recently used first, so that spare ones grow old and end. A
-/// question gets the connection that lives on its own thread: on another's it would wait for whatever that thread is doing.
+/// A connection that failed is let go; one that answered goes back, the most recently used first, so that spare ones grow old and end.
 final class ConnectionPool: Sendable {
   private struct Idle {
     var connection: LDAPConnection
@@ -74,11 +73,7 @@ final class ConnectionPool: Sendable {
 
   private func connection(deadline: Deadline, opening: Duration?) async throws(LDAPFault) -> (LDAPConnection, Int32, generation: Int) {
     while true {
-      let (candidate, generation) = state.withLock { state -> (Idle?, Int) in
-        let thread = DirectoryThreads.current
-        let place = state.idle.lastIndex { thread == nil || $0.connection.thread === thread }
-        return (place.map { state.idle.remove(at: $0) }, state.generation)
-      }
+      let (candidate, generation) = state.withLock { ($0.idle.popLast(), $0.generation) }
       guard let candidate else {
         let (connection, descriptor) = try await open(opening.map { min(deadline, Deadline(after: $0)) } ?? deadline)
         return (connection, descriptor, generation)

@@ -48,13 +48,14 @@ final class DirectoryPartition: Sendable {
   private let isGlobalCatalog: Bool
   private let logOn: ServiceLogOn
   private let names: NameResolution
+  private let loop: DirectoryLoop
   private let timers: any EventLoop
   private let pools: Pools
   private let seenRefusals = Mutex<Int>(0)
 
   init(
     source: ServerSource, isGlobalCatalog: Bool, settings: DirectorySettings, logOn: ServiceLogOn, names: NameResolution,
-    alarms: DirectoryAlarms, timers: any EventLoop
+    alarms: DirectoryAlarms, loop: DirectoryLoop, timers: any EventLoop
   ) {
     let pools = Pools()
     self.pools = pools
@@ -63,6 +64,7 @@ final class DirectoryPartition: Sendable {
     self.isGlobalCatalog = isGlobalCatalog
     self.logOn = logOn
     self.names = names
+    self.loop = loop
     self.timers = timers
   }
 
@@ -292,21 +294,21 @@ final class DirectoryPartition: Sendable {
 
   private func compartment(of server: DirectoryServer) -> Compartment { pools.compartment(server) { make(server) } }
 
-  /// The pools' closures take what they need, not `self`: the partition owns the pools, and a circle would keep their threads for ever.
+  /// The pools' closures take what they need, not `self`: the partition owns the pools, and a circle would keep their connections for ever.
   private func make(_ server: DirectoryServer) -> Compartment {
-    let (settings, names, timers, logOn) = (settings, names, timers, logOn)
+    let (settings, names, loop, timers, logOn) = (settings, names, loop, timers, logOn)
     func pool(
       _ limit: Int, _ protection: LDAPConnection.Protection,
       prepare: (@Sendable (LDAPConnection, Deadline) async throws(LDAPFault) -> Void)?
     ) -> ConnectionPool {
-      let turnstile = Turnstile(limit: limit, maximumWaiting: settings.maximumWaiting, timers: timers)
+      let turnstile = Turnstile(limit: limit, maximumWaiting: settings.maximumWaiting, loop: loop)
       let port = port(of: server, protection)
       return ConnectionPool(turnstile: turnstile, maximumIdle: settings.timeouts.idle) { deadline async throws(LDAPFault) in
         let addresses = await names.addresses(of: server, port: port, deadline: deadline)
         let peer = LDAPConnection.Peer(
           host: server.host, addresses: addresses, protection: protection, authorityFile: settings.authorityFile)
-        let connection = LDAPConnection(timers: timers)
-        let descriptor = try await connection.open(peer, timeout: min(settings.timeouts.connect, deadline.remaining()))
+        let (connection, descriptor) = try await LDAPConnection.open(
+          peer, timeout: min(settings.timeouts.connect, deadline.remaining()), loop: loop, timers: timers)
         try await prepare?(connection, deadline)
         return (connection, descriptor)
       }

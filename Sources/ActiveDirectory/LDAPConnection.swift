@@ -4,7 +4,7 @@ import CLDAP
 import Foundation
 import NIOCore
 
-/// One connection to a directory server, confined to one thread: libldap's handle never leaves it.
+/// One connection to a directory server. It lives on the directory loop, where libldap's handle is used only for what does not block.
 ///
 /// One operation is outstanding at a time. After a fault the connection is of no further use: its owner lets it go, which closes it.
 actor LDAPConnection {
@@ -29,25 +29,35 @@ actor LDAPConnection {
   /// Text that libldap hands to GnuTLS as a priority string: no TLS below 1.2.
   private static let tlsPriorities = "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
-  /// Where it lives; several connections that are used one after the other may share a thread.
-  nonisolated let thread: DirectoryThread
-  private let timers: any EventLoop
-  nonisolated var unownedExecutor: UnownedSerialExecutor { thread.executor.asUnownedSerialExecutor() }
-  private var handle: LDAPHandle?
-  private var protection = Protection.kerberos
+  private let loop: DirectoryLoop
+  nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+  private let handle: LDAPHandle
+  private let descriptor: Int32
+  private let protection: Protection
   private var isSealed = false
 
-  /// Takes the thread of the question that is being judged, or makes one of its own; `open` makes the connection.
-  init(timers: any EventLoop) {
-    thread = DirectoryThreads.current ?? DirectoryThread()
-    self.timers = timers
+  private init(_ handle: LDAPHandle, descriptor: Int32, protection: Protection, loop: DirectoryLoop) {
+    self.handle = handle
+    self.descriptor = descriptor
+    self.protection = protection
+    self.loop = loop
   }
 
   /// Connects and finishes TLS, certificate and name checked. Answers the descriptor, for `isQuiet` only.
   ///
   /// Nothing is bound yet. Throws `unreachable`, `timedOut` or `tls`.
-  func open(_ peer: Peer, timeout: Duration) throws(LDAPFault) -> Int32 {
+  static func open(
+    _ peer: Peer, timeout: Duration, loop: DirectoryLoop, timers: any EventLoop
+  ) async throws(LDAPFault) -> (LDAPConnection, descriptor: Int32) {
     let deadline = ContinuousClock.now.advanced(by: timeout)
+    let (handle, descriptor) = try await OpeningThreads.run { () throws(LDAPFault) in try connect(peer, deadline: deadline, timers: timers) }
+    return (LDAPConnection(handle, descriptor: descriptor, protection: peer.protection, loop: loop), descriptor)
+  }
+
+  /// **Blocks** until the deadline at most.
+  private static func connect(
+    _ peer: Peer, deadline: ContinuousClock.Instant, timers: any EventLoop
+  ) throws(LDAPFault) -> (LDAPHandle, descriptor: Int32) {
     var last = LDAPFault.unreachable("\(peer.host) has no address")
     for address in peer.addresses {
       let left = ContinuousClock.now.duration(to: deadline)
@@ -55,10 +65,10 @@ actor LDAPConnection {
       do throws(LDAPFault) {
         let descriptor = try address.connect(timeout: left)
         let handle = try LDAPHandle(adopting: descriptor, host: peer.host)
-        if case .tls(let security) = peer.protection { try secure(handle, descriptor, peer: peer, security: security, deadline: deadline) }
-        self.handle = handle
-        protection = peer.protection
-        return descriptor
+        if case .tls(let security) = peer.protection {
+          try secure(handle, descriptor, peer: peer, security: security, deadline: deadline, timers: timers)
+        }
+        return (handle, descriptor)
       } catch {
         last = error
         if case .tls = error { break }  // another address of the same server would show the same certificate
@@ -67,8 +77,8 @@ actor LDAPConnection {
     throw last
   }
 
-  private func secure(
-    _ handle: LDAPHandle, _ descriptor: Int32, peer: Peer, security: TransportSecurity, deadline: ContinuousClock.Instant
+  private static func secure(
+    _ handle: LDAPHandle, _ descriptor: Int32, peer: Peer, security: TransportSecurity, deadline: ContinuousClock.Instant, timers: any EventLoop
   ) throws(LDAPFault) {
     let ld = handle.pointer
     try handle.set(LDAP_OPT_X_TLS_REQUIRE_CERT, to: LDAP_OPT_X_TLS_DEMAND)
@@ -82,8 +92,7 @@ actor LDAPConnection {
       let answer = try startTLS(handle, timeout: ContinuousClock.now.duration(to: deadline))
       guard answer.code == 0 else { throw .tls("the server refuses StartTLS: \(answer.summary)") }
     }
-    // The handshake needs a blocking socket (libldap spins on another one); all that follows must not block, or half a TLS record would hold
-    // this thread past any deadline.
+    // The handshake needs a blocking socket (libldap spins on another one); all that follows must not block.
     _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~O_NONBLOCK)
     let left = ContinuousClock.now.duration(to: deadline)
     let result = try SocketWatchdog.guarding(descriptor, for: left, timers: timers) { () throws(LDAPFault) in ldap_install_tls(ld) }
@@ -100,7 +109,7 @@ actor LDAPConnection {
   }
 
   /// RFC 4511 §4.14.
-  private func startTLS(_ handle: LDAPHandle, timeout: Duration) throws(LDAPFault) -> LDAPResult {
+  private static func startTLS(_ handle: LDAPHandle, timeout: Duration) throws(LDAPFault) -> LDAPResult {
     var id: Int32 = 0
     guard ldap_extended_operation(handle.pointer, LDAP_EXOP_START_TLS, nil, nil, nil, &id) == LDAP_SUCCESS else {
       throw .unreachable(handle.errorText)
@@ -115,8 +124,8 @@ actor LDAPConnection {
   /// A simple bind. Whatever is thrown, the try may have counted: nobody may repeat it elsewhere.
   ///
   /// This is the innermost of the three places where an empty password is refused: it would be an anonymous bind, and succeed.
-  func bind(_ name: String, password: Secret, timeout: Duration) throws(LDAPFault) -> LDAPResult {
-    guard let handle, case .tls = protection else { throw .protocolViolation("a simple bind needs TLS") }
+  func bind(_ name: String, password: Secret, timeout: Duration) async throws(LDAPFault) -> LDAPResult {
+    guard case .tls = protection else { throw .protocolViolation("a simple bind needs TLS") }
     guard !name.isEmpty, !name.utf8.contains(0) else { throw .protocolViolation("a bind needs a name") }
     guard !password.isEmpty, !password.contains(where: { $0 == 0 }) else { throw .protocolViolation("a bind needs a password") }
     var id: Int32 = 0
@@ -127,7 +136,7 @@ actor LDAPConnection {
       return ldap_sasl_bind(handle.pointer, name, nil, &credential, nil, nil, &id)
     }
     guard sent == LDAP_SUCCESS else { throw .unreachable(handle.errorText) }
-    let message = try handle.receive(id, timeout: timeout)
+    let message = try await receive(id, until: .now.advanced(by: timeout))
     guard message.type == LDAP_RES_BIND else { throw .protocolViolation("the answer to a bind is no BindResponse") }
     return try message.result()
   }
@@ -135,19 +144,16 @@ actor LDAPConnection {
   /// A SASL GSSAPI bind (RFC 4752) with the tickets in `cache`; from then on Kerberos signs and seals the connection both ways.
   ///
   /// Kerberos proves the server's identity too: only the holder of the key of `ldap/<host>` can answer.
-  func bindByKerberos(cache: String, timeout: Duration) throws(LDAPFault) -> LDAPResult {
-    guard let handle, protection == .kerberos else { throw .protocolViolation("AD refuses Kerberos sealing inside TLS") }
-    guard cgss_use_cache(cache) == 0, cldap_set_no_canonical_name(handle.pointer) == LDAP_OPT_SUCCESS else {
-      throw .protocolViolation("the ticket cannot be used")
-    }
+  func bindByKerberos(cache: String, timeout: Duration) async throws(LDAPFault) -> LDAPResult {
+    guard protection == .kerberos else { throw .protocolViolation("AD refuses Kerberos sealing inside TLS") }
     // Without sealing (minssf) the answers could be read and changed on the way; AD and Samba refuse an unsigned bind anyway.
     try handle.set(LDAP_OPT_X_SASL_SECPROPS, to: "minssf=56,noanonymous,noplain")
     let deadline = ContinuousClock.now.advanced(by: timeout)
     var answer: LDAPMessage?
-    var mechanism: UnsafePointer<CChar>?
     for _ in 0..<8 {
-      var id: Int32 = 0
-      let step = cldap_gssapi_step(handle.pointer, answer?.pointer, &mechanism, &id)
+      let (handle, last) = (handle, answer)
+      // A step may ask the KDC, and wait for it.
+      let (step, id) = try await OpeningThreads.run { () throws(LDAPFault) in try handle.kerberosStep(answering: last, cache: cache) }
       if step == LDAP_SUCCESS {
         isSealed = true
         return LDAPResult(code: 0)
@@ -156,19 +162,19 @@ actor LDAPConnection {
         if let result = try? answer?.result(), result.code != 0, result.code != LDAP_SASL_BIND_IN_PROGRESS { return result }
         throw .unreachable("Kerberos: \(handle.errorText)")
       }
-      answer = try handle.receive(id, timeout: ContinuousClock.now.duration(to: deadline))
+      answer = try await receive(id, until: deadline)
     }
     throw .protocolViolation("the Kerberos bind does not end")
   }
 
   /// Whose session this is (RFC 4532): nil where the server does not know the operation, empty for anonymous.
-  func whoAmI(timeout: Duration) throws(LDAPFault) -> [UInt8]? {
+  func whoAmI(timeout: Duration) async throws(LDAPFault) -> [UInt8]? {
     let handle = try opened()
     var id: Int32 = 0
     guard ldap_extended_operation(handle.pointer, LDAP_EXOP_WHO_AM_I, nil, nil, nil, &id) == LDAP_SUCCESS else {
       throw .unreachable(handle.errorText)
     }
-    let message = try handle.receive(id, timeout: timeout)
+    let message = try await receive(id, until: .now.advanced(by: timeout))
     guard message.type == LDAP_RES_EXTENDED else { throw .protocolViolation("the answer to Who am I is no ExtendedResponse") }
     let result = try message.result()
     switch result.code {
@@ -179,14 +185,16 @@ actor LDAPConnection {
   }
 
   /// The entries of a search, at most `limit`; `isComplete` tells whether the server had no more. References to other servers are ignored.
-  func search(_ query: LDAPSearch, timeout: Duration) throws(LDAPFault) -> LDAPSearch.Outcome {
+  func search(_ query: LDAPSearch, timeout: Duration) async throws(LDAPFault) -> LDAPSearch.Outcome {
     let handle = try opened()
     let deadline = ContinuousClock.now.advanced(by: timeout)
     let id = try handle.send(query, timeout: timeout)
     var entries: [LDAPEntry] = []
     var references = 0
+    var isNext = false
     while true {
-      let message = try handle.receive(id, timeout: ContinuousClock.now.duration(to: deadline), single: true)
+      let message = try await receive(id, until: deadline, single: true, isNext: isNext)
+      isNext = true
       switch message.type {
       case LDAP_RES_SEARCH_ENTRY:
         if entries.count >= query.limit {
@@ -210,8 +218,22 @@ actor LDAPConnection {
     }
   }
 
+  /// The message that ends the answer to `id`, or with `single` the next one.
+  ///
+  /// - Parameter isNext: whether a message of the same answer has come before.
+  private func receive(
+    _ id: Int32, until deadline: ContinuousClock.Instant, single: Bool = false, isNext: Bool = false
+  ) async throws(LDAPFault) -> LDAPMessage {
+    guard ContinuousClock.now < deadline else { throw .timedOut }
+    while true {
+      // What follows the first message may have come with it, and lies in libldap's or GnuTLS' buffers, of which the kernel knows nothing.
+      if isNext, let message = try handle.received(id, single: true) { return message }
+      guard await loop.readable(descriptor, until: deadline) else { throw .timedOut }
+      if let message = try handle.received(id, single: single) { return message }
+    }
+  }
+
   private func opened() throws(LDAPFault) -> LDAPHandle {
-    guard let handle else { throw .unreachable("the connection is closed") }
     guard isSealed || protection != .kerberos else { throw .protocolViolation("nothing is asked before Kerberos seals the connection") }
     return handle
   }

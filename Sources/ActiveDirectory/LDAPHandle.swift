@@ -1,10 +1,16 @@
+import CGSSAPI
 import CLDAP
 import Foundation
 import Identity
 
-/// Owns libldap's handle; letting it go closes the connection. Not Sendable: it lives and works in its `LDAPConnection` only.
-final class LDAPHandle {
+/// Owns libldap's handle; letting it go closes the connection.
+///
+/// `@unchecked Sendable`: a C handle that one at a time uses: the thread that opens it, then its `LDAPConnection`, which waits while a Kerberos step
+/// uses it aside.
+final class LDAPHandle: @unchecked Sendable {
   let pointer: OpaquePointer
+  /// The mechanism that libldap negotiates, between the steps of a Kerberos bind.
+  private var mechanism: UnsafePointer<CChar>?
 
   /// Takes the descriptor, whatever happens. `host` is the name that libldap compares with the certificate.
   init(adopting descriptor: Int32, host: String) throws(LDAPFault) {
@@ -64,6 +70,17 @@ final class LDAPHandle {
 
   // MARK: Messages
 
+  /// One step of a Kerberos bind with the tickets in `cache`, in answer to the server's last message. **Blocks** while a KDC is asked.
+  func kerberosStep(answering last: LDAPMessage?, cache: String) throws(LDAPFault) -> (result: Int32, id: Int32) {
+    // Which tickets are used is a matter of the thread.
+    guard cgss_use_cache(cache) == 0, cldap_set_no_canonical_name(pointer) == LDAP_OPT_SUCCESS else {
+      throw .protocolViolation("the ticket cannot be used")
+    }
+    var id: Int32 = 0
+    let result = cldap_gssapi_step(pointer, last?.pointer, &mechanism, &id)
+    return (result, id)
+  }
+
   /// Sends a search and answers its message id.
   func send(_ query: LDAPSearch, timeout: Duration) throws(LDAPFault) -> Int32 {
     let filter = query.filter.text
@@ -86,12 +103,23 @@ final class LDAPHandle {
     return id
   }
 
-  /// The next message for `id` (the last one, unless `single`). Messages for other ids are libldap's to drop: they answer nothing that was asked.
-  func receive(_ id: Int32, timeout: Duration, single: Bool = false) throws(LDAPFault) -> LDAPMessage {
+  /// The next message for `id` (the last one, unless `single`), if all of it has arrived; never waits. Messages for other ids are libldap's to drop:
+  /// they answer nothing that was asked.
+  func received(_ id: Int32, single: Bool) throws(LDAPFault) -> LDAPMessage? {
+    var message: OpaquePointer?
+    var limit = Foundation.timeval(tv_sec: 0, tv_usec: 0)
+    let type = ldap_result(pointer, id, single ? Int32(LDAP_MSG_ONE) : Int32(LDAP_MSG_ALL), &limit, &message)
+    guard type != 0 else { return nil }
+    guard type > 0, let message else { throw .unreachable(errorText) }
+    return LDAPMessage(pointer: message, handle: self, type: ber_tag_t(type))
+  }
+
+  /// The same, waiting for it. **Blocks.**
+  func receive(_ id: Int32, timeout: Duration) throws(LDAPFault) -> LDAPMessage {
     guard timeout > .zero else { throw .timedOut }
     var message: OpaquePointer?
     var limit = timeout.timeval
-    let type = ldap_result(pointer, id, single ? Int32(LDAP_MSG_ONE) : Int32(LDAP_MSG_ALL), &limit, &message)
+    let type = ldap_result(pointer, id, Int32(LDAP_MSG_ALL), &limit, &message)
     guard type != 0 else { throw .timedOut }
     guard type > 0, let message else { throw .unreachable(errorText) }
     return LDAPMessage(pointer: message, handle: self, type: ber_tag_t(type))
@@ -99,7 +127,9 @@ final class LDAPHandle {
 }
 
 /// One answer; letting it go frees it.
-final class LDAPMessage {
+///
+/// `@unchecked Sendable`: as the handle that it came from.
+final class LDAPMessage: @unchecked Sendable {
   let pointer: OpaquePointer
   private let handle: LDAPHandle
   /// `LDAP_RES_…`

@@ -33,7 +33,9 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   private let globalCatalog: DirectoryPartition?
   private let logOn: ServiceLogOn
   private let standing: DirectoryAlarms
-  private let threads: DirectoryThreads
+  private let loop: DirectoryLoop
+  /// How many questions are on their way at once.
+  private let questions: Turnstile
   private let groups = GroupLookup()
   /// The wall clock, for the times in reports.
   let now: @Sendable () -> Instant
@@ -44,24 +46,27 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
 
   /// - Parameters:
   ///   - settings: one realm's directory.
+  ///   - loop: where its connections live; several directories may share one.
   ///   - logger: for what concerns the directory as a whole; nothing about people is logged.
   ///   - now: the wall clock, for the time of alarms.
-  package init(settings: DirectorySettings, logger: Logger, now: @escaping @Sendable () -> Instant) {
+  package init(settings: DirectorySettings, loop: DirectoryLoop, logger: Logger, now: @escaping @Sendable () -> Instant) {
     let timers = MultiThreadedEventLoopGroup.singleton.any()
     let aside = BlockingWork(timers: timers)
     let names = NameResolution(aside: aside)
     let alarms = DirectoryAlarms(now: now)
-    let turnstile = Turnstile(limit: 1, maximumWaiting: settings.maximumWaiting, timers: timers)
+    let turnstile = Turnstile(limit: 1, maximumWaiting: settings.maximumWaiting, loop: loop)
     let logOn = ServiceLogOn(settings: settings, turnstile: turnstile, aside: aside, alarms: alarms, logger: logger)
     func partition(_ source: ServerSource, isGlobalCatalog: Bool) -> DirectoryPartition {
       DirectoryPartition(
-        source: source, isGlobalCatalog: isGlobalCatalog, settings: settings, logOn: logOn, names: names, alarms: alarms, timers: timers)
+        source: source, isGlobalCatalog: isGlobalCatalog, settings: settings, logOn: logOn, names: names, alarms: alarms, loop: loop, timers: timers)
     }
     self.settings = settings
     self.now = now
     self.logOn = logOn
     standing = alarms
-    threads = DirectoryThreads(binds: settings.bindConnections * settings.serverCount, maximumWaiting: settings.maximumWaiting, timers: timers)
+    self.loop = loop
+    // Twice as many as binds are taken at once, since each question is a search first; further ones wait in order, before they have cost anything.
+    questions = Turnstile(limit: max(2, settings.bindConnections * settings.serverCount * 2), maximumWaiting: settings.maximumWaiting, loop: loop)
     // Several search bases of one domain share its servers' connections.
     var made: [(domain: DirectoryDomain, partition: DirectoryPartition)] = []
     for domain in settings.domains {
@@ -123,7 +128,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
-      let verdict = try await threads.lend(deadline: deadline) { () async throws(LDAPFault) in
+      let verdict = try await admitted(deadline: deadline) { () async throws(LDAPFault) in
         try await judge(credential, request, attempt, deadline, permission, trace)
       }
       return Judgement(verdict, trace: trace.notes, facts: attempt.facts)
@@ -140,7 +145,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
-      let finding = try await threads.lend(deadline: deadline) { () async throws(LDAPFault) in
+      let finding = try await admitted(deadline: deadline) { () async throws(LDAPFault) in
         try await find(name, wanted: [], deadline: deadline, trace: trace)
       }
       guard case .person(let found) = finding else { return LookUpAnswer(.nobody, trace: trace.notes) }
@@ -164,6 +169,24 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   }
 
   // MARK: The steps
+
+  /// Who has waited for so long before anything was done is one of too many: behind them others wait who could still be answered in time.
+  private static let patience = Duration.seconds(1)
+
+  /// Runs `body` on the loop, once it is its turn. Throws `.noTime` or `.overloaded` where that did not come in time.
+  private func admitted<Value: Sendable>(
+    deadline: Deadline, _ body: () async throws(LDAPFault) -> Value
+  ) async throws(LDAPFault) -> Value {
+    try await withTaskExecutorPreference(loop) { () async throws(LDAPFault) -> Value in
+      do throws(LDAPFault) {
+        try await questions.enter(deadline: min(deadline, Deadline(after: LDAPPasswordValidator.patience)))
+      } catch {
+        throw error == .noTime && !deadline.hasPassed ? .overloaded : error
+      }
+      defer { questions.leave() }
+      return try await body()
+    }
+  }
 
   private func judge(
     _ credential: Credential, _ request: AttributeRequest, _ attempt: WeighedTry, _ deadline: Deadline, _ permission: BindPermission,

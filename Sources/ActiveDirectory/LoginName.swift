@@ -89,6 +89,8 @@ struct LoginName: Sendable, Equatable {
   }
 
   private static func folded(_ text: String) -> [UInt8] {
-    Array(text.folding(options: [.caseInsensitive, .diacriticInsensitive, .widthInsensitive], locale: nil).utf8)
+    // Of most names nothing but the letters' case is folded, and Foundation would take longer than the directory.
+    if text.utf8.allSatisfy({ $0 < 0x80 }) { return asciiLowercased(text).utf8.map { $0 } }
+    return Array(text.folding(options: [.caseInsensitive, .diacriticInsensitive, .widthInsensitive], locale: nil).utf8)
   }
 }

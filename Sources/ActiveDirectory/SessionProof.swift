@@ -9,32 +9,32 @@ import Identity
 /// - OpenLDAP: "Who am I?" (RFC 4532) must name the entry that was found.
 extension LDAPConnection {
   /// The SIDs of the session's security context; empty where the server tells none.
-  func sessionTokens(timeout: Duration) throws(LDAPFault) -> [[UInt8]] {
+  func sessionTokens(timeout: Duration) async throws(LDAPFault) -> [[UInt8]] {
     let query = LDAPSearch(base: "", scope: .base, filter: .present("objectClass"), attributes: ["tokenGroups"], limit: 1)
-    return try search(query, timeout: timeout).entries.first?.values("tokenGroups") ?? []
+    return try await search(query, timeout: timeout).entries.first?.values("tokenGroups") ?? []
   }
 
   /// That this is not an anonymous session. For the service account, whose entry was not looked up.
-  func proveSession(kind: DirectoryKind, timeout: Duration) throws(LDAPFault) {
+  func proveSession(kind: DirectoryKind, timeout: Duration) async throws(LDAPFault) {
     switch kind {
     case .activeDirectory:
-      let tokens = try sessionTokens(timeout: timeout)
+      let tokens = try await sessionTokens(timeout: timeout)
       guard !tokens.isEmpty, !tokens.contains(SecurityIdentifier.anonymous) else { throw .unproven("the session bears no security identifier") }
     case .openLDAP:
-      guard let name = try whoAmI(timeout: timeout), !name.isEmpty else { throw .unproven("the session is anonymous") }
+      guard let name = try await whoAmI(timeout: timeout), !name.isEmpty else { throw .unproven("the session is anonymous") }
     }
   }
 
   /// That this is `entry`'s session. Answers the SIDs of its token (AD).
-  func proveSession(of entry: LDAPEntry, kind: DirectoryKind, timeout: Duration) throws(LDAPFault) -> [[UInt8]] {
+  func proveSession(of entry: LDAPEntry, kind: DirectoryKind, timeout: Duration) async throws(LDAPFault) -> [[UInt8]] {
     switch kind {
     case .activeDirectory:
       guard let own = entry.values("objectSid").first, !own.isEmpty else { throw .unproven("the service account cannot read objectSid") }
-      let tokens = try sessionTokens(timeout: timeout)
+      let tokens = try await sessionTokens(timeout: timeout)
       guard tokens.contains(own) else { throw .unproven("the session is not that of \(entry.distinguishedName)") }
       return tokens
     case .openLDAP:
-      guard let name = try whoAmI(timeout: timeout) else { throw .unproven("the server has no Who am I (RFC 4532)") }
+      guard let name = try await whoAmI(timeout: timeout) else { throw .unproven("the server has no Who am I (RFC 4532)") }
       guard DistinguishedName.areEqual(name, "dn:", entry.distinguishedName) else {
         throw .unproven("the session is not that of \(entry.distinguishedName)")
       }

@@ -1,10 +1,9 @@
 import Foundation
 
-/// An executor with a thread of its own: for actors that call blocking C, and for the tasks that call such actors.
+/// An executor with a thread of its own, for what blocks: a connection that is being opened, a credential's file on a slow disk.
 ///
-/// libldap blocks in `poll` for as long as a directory takes to answer. On the cooperative pool a few slow directories would stop every
-/// task of the process; here they stop their own thread only. A task that runs here (`withTaskExecutorPreference`) calls the actors that live
-/// here without a change of threads, which would cost more than a directory takes to answer. The thread ends when the owner calls `stop`.
+/// On the cooperative pool a few servers that hang would stop every task of the process, and on the directory loop every question; here they stop
+/// their own thread only. The thread ends when the owner calls `stop`.
 ///
 /// `@unchecked Sendable`: `jobs` and `stopped` are touched only between `condition.lock()` and `condition.unlock()`, in this file.
 final class ThreadExecutor: SerialExecutor, TaskExecutor, @unchecked Sendable {

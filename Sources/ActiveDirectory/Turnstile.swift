@@ -1,10 +1,9 @@
 import Identity
-import NIOCore
 import Synchronization
 
 /// Lets a limited number in at a time; the others wait in order, each until its own deadline.
 ///
-/// Suspends, never blocks. The time-outs come from an event loop, so that waiting needs no task of its own.
+/// Suspends, never blocks. The time-outs come from the directory loop, so that waiting needs no task of its own.
 final class Turnstile: Sendable {
   private enum Answer { case entered, tooLate, turnedAway }
 
@@ -19,13 +18,13 @@ final class Turnstile: Sendable {
   private let state: Mutex<State>
   private let limit: Int
   private let maximumWaiting: Int
-  private let timers: any EventLoop
+  private let loop: DirectoryLoop
 
-  init(limit: Int, maximumWaiting: Int, timers: any EventLoop) {
+  init(limit: Int, maximumWaiting: Int, loop: DirectoryLoop) {
     state = Mutex(State(free: limit))
     self.limit = limit
     self.maximumWaiting = maximumWaiting
-    self.timers = timers
+    self.loop = loop
   }
 
   /// How many are in, and how many wait.
@@ -46,7 +45,7 @@ final class Turnstile: Sendable {
       return state.next
     }
     guard let ticket else { return }
-    let timer = timers.scheduleTask(in: .nanoseconds(deadline.remaining().nanosecondsClamped)) { [self] in giveUp(ticket) }
+    let timer = loop.schedule(at: .now.advanced(by: deadline.remaining())) { [self] in giveUp(ticket) }
     let answer = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let answer: Answer? = state.withLock { state in
@@ -64,7 +63,7 @@ final class Turnstile: Sendable {
     } onCancel: {
       giveUp(ticket)
     }
-    timer.cancel()
+    loop.cancel(timer)
     switch answer {
     case .entered: return
     case .tooLate: throw .noTime

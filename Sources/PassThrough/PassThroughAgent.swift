@@ -38,6 +38,8 @@ package struct PassThroughAgent: Service {
   private let alarms: [any AlarmSource]
   private let directories: [any DirectoryObserver]
   private let lanes: Int
+  /// Where the agent's own work is done; nil: anywhere.
+  private let executor: (any TaskExecutor)?
   private let software: String
   private let now: @Sendable () -> Instant
   /// Hears what the gateway tells with every heartbeat: its roots and nodes.
@@ -58,7 +60,8 @@ package struct PassThroughAgent: Service {
 
   package init(
     connection: any GatewayConnection, validators: [RealmName: any PasswordValidator], alarms: [any AlarmSource],
-    directories: [any DirectoryObserver] = [], lanes: Int = 2, software: String, now: @escaping @Sendable () -> Instant,
+    directories: [any DirectoryObserver] = [], lanes: Int = 2, executor: (any TaskExecutor)? = nil, software: String,
+    now: @escaping @Sendable () -> Instant,
     told: @escaping @Sendable (HeartbeatAnswer) -> Void, logger: Logger
   ) {
     self.connection = connection
@@ -66,6 +69,7 @@ package struct PassThroughAgent: Service {
     self.alarms = alarms
     self.directories = directories
     self.lanes = lanes
+    self.executor = executor
     self.software = software
     self.now = now
     self.told = told
@@ -73,6 +77,10 @@ package struct PassThroughAgent: Service {
   }
 
   package func run() async throws {
+    await withTaskExecutorPreference(executor) { await work() }
+  }
+
+  private func work() async {
     await withTaskGroup(of: Void.self) { group in
       group.addTask { await heartbeats() }
       group.addTask { await deliveries() }

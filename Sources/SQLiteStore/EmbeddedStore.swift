@@ -39,7 +39,11 @@ package final class EmbeddedStore: Sendable {
       pool = try DatabasePool(path: path, configuration: EmbeddedStore.configuration())
       // GRDB sets NORMAL when it turns the log on, after it has prepared the connection. FULL: an acknowledged commit survives a power loss,
       // which it need not with NORMAL (https://www.sqlite.org/pragma.html#pragma_synchronous).
-      try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
+      // For the one connection that writes: 16 MB of pages, since the audit's indices are reached all over, and as much of a log before it is copied
+      // into the file, since sign-ins change the same pages again and again.
+      try pool.writeWithoutTransaction {
+        try $0.execute(sql: "PRAGMA synchronous = FULL; PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 4000")
+      }
       try EmbeddedStore.migrate(pool, path: path)
       _ = try pool.write { database in
         try database.run(

@@ -161,8 +161,11 @@ struct ListenerChannel: HTTPChannelHandler {
   }
 
   func handle(value: Value, logger: Logger) async {
-    await ConnectionFacts.$current.withValue(value.facts) {
-      await http(value.facts).handle(value: value.base, logger: logger)
+    // An administrator's export may compute for long; what sign-ins and agents ask does not.
+    await withTaskExecutorPreference(settings.admission == nil ? nil : LoopExecutor(value.channel.eventLoop)) {
+      await ConnectionFacts.$current.withValue(value.facts) {
+        await http(value.facts).handle(value: value.base, logger: logger)
+      }
     }
   }
 }

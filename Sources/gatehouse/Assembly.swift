@@ -201,8 +201,10 @@ struct AgentAssembly {
     }
     var validators: [RealmName: any PasswordValidator] = [:]
     var directories: [LDAPPasswordValidator] = []
+    // Questions come to the thread that asks the directories and stay there until they are answered.
+    let loop = try DirectoryLoop()
     for realm in configuration.realms {
-      let validator = LDAPPasswordValidator(settings: realm.directorySettings, logger: logger, now: now)
+      let validator = LDAPPasswordValidator(settings: realm.directorySettings, loop: loop, logger: logger, now: now)
       validators[realm.realm] = validator
       directories.append(validator)
     }
@@ -218,7 +220,7 @@ struct AgentAssembly {
     let alarms: [any AlarmSource] = directories
     let agents = connections.map { connection in
       PassThroughAgent(
-        connection: connection, validators: validators, alarms: alarms, directories: directories, lanes: configuration.polls,
+        connection: connection, validators: validators, alarms: alarms, directories: directories, lanes: configuration.polls, executor: loop,
         software: Gatehouse.version, now: now,
         told: { renewal.learn($0) }, logger: logger)
     }
@@ -248,7 +250,9 @@ struct StartProblem: Error, CustomStringConvertible {
 extension AgentAssembly {
   /// What keeps the agent from asking a realm's directory, or nil; for `gatehouse check --online`.
   static func firstProblem(of realm: RealmDirectoryConfiguration) async -> String? {
-    let validator = LDAPPasswordValidator(settings: realm.directorySettings, logger: Logger(label: "gatehouse.check"), now: wallClock)
+    guard let loop = try? DirectoryLoop() else { return "no more file descriptors" }
+    defer { loop.stop() }
+    let validator = LDAPPasswordValidator(settings: realm.directorySettings, loop: loop, logger: Logger(label: "gatehouse.check"), now: wallClock)
     return await validator.firstProblem(deadline: Deadline(after: .seconds(10)))
   }
 }

@@ -7,9 +7,11 @@ import Testing
 
 /// Short ways to ask the directory door, for scenarios.
 extension LDAPPasswordValidator {
-  static func make(_ settings: DirectorySettings) -> LDAPPasswordValidator {
+  private static let loop = Result { try DirectoryLoop() }
+
+  static func make(_ settings: DirectorySettings) throws -> LDAPPasswordValidator {
     LDAPPasswordValidator(
-      settings: settings, logger: Logger(label: "directory") { _ in SwiftLogNoOpLogHandler() }, now: { Instant(Date()) })
+      settings: settings, loop: try loop.get(), logger: Logger(label: "directory") { _ in SwiftLogNoOpLogHandler() }, now: { Instant(Date()) })
   }
 
   /// The judgement on a name and a password, within five seconds unless told.

@@ -117,7 +117,7 @@ final class ScriptedLDAPServer: Sendable {
     let certificates = try await TestCertificates.shared.value
     let passwordFile = "\(certificates.directory)/service.password"
     try "service-password\n".write(toFile: passwordFile, atomically: true, encoding: .utf8)
-    return LDAPPasswordValidator.make(
+    return try LDAPPasswordValidator.make(
       DirectorySettings(
         realm: try #require(RealmName("scripted.test")), kind: kind,
         domains: [

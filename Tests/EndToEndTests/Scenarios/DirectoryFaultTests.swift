@@ -138,7 +138,7 @@ struct DirectoryFaultTests {
     let domain = try await SambaDomain.standard.settings()
     var settings = try DirectorySettings.samba(domain)
     settings.globalCatalog = .list([domain.server])
-    let validator = LDAPPasswordValidator.make(settings)
+    let validator = try LDAPPasswordValidator.make(settings)
     let judgement = try await validator.judge("alice", "Correct.Horse.1", wanting: AttributeRequest(attributes: ["department"], groups: true))
     #expect(judgement.verdict.person?.attributes["department"] == ["Research"], "not in the global catalog: \(judgement)")
     #expect(judgement.verdict.person?.groups?.contains("CN=Staff,CN=Users,DC=gatehouse,DC=test") == true)
@@ -154,7 +154,7 @@ struct DirectoryFaultTests {
     settings.domains = ["OU=Domain Controllers,DC=gatehouse,DC=test", "CN=Users,DC=gatehouse,DC=test", "DC=gatehouse,DC=test"].map {
       DirectoryDomain(dnsName: "gatehouse.test", netbiosName: "GATEHOUSE", searchBase: $0, servers: .list([domain.server]))
     }
-    let validator = LDAPPasswordValidator.make(settings)
+    let validator = try LDAPPasswordValidator.make(settings)
     for name in ["alice", "GATEHOUSE\\alice", "nomail@gatehouse.test"] {
       let password = name == "nomail@gatehouse.test" ? "Correct.Horse.14" : "Correct.Horse.1"
       #expect(try await validator.judge(name, password).verdict.person != nil, "\(name)")
@@ -167,7 +167,7 @@ struct DirectoryFaultTests {
     let domain = try await SambaDomain.standard.settings()
     var settings = try DirectorySettings.samba(domain)
     settings.domains[0].servers = .serviceRecords(domain: "gatehouse-no-such-domain.invalid", site: "Nowhere")
-    let validator = LDAPPasswordValidator.make(settings)
+    let validator = try LDAPPasswordValidator.make(settings)
     let started = ContinuousClock.now
     let verdict = try await validator.judge("alice", "Correct.Horse.1", within: .seconds(1)).verdict
     #expect(verdict == .unknown(.noDirectoryServer) || verdict == .unknown(.deadlineExceeded), "\(verdict)")

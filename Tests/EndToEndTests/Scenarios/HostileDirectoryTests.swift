@@ -278,11 +278,13 @@ struct HostileDirectoryTests {
   func emptyPassword(bytes: [UInt8]) async throws {
     #expect(Password(Secret(bytes)) == nil)
     try await Server.with(.successForEverybody) { server in
-      let connection = LDAPConnection(timers: MultiThreadedEventLoopGroup.singleton.any())
       let address = try #require(NetworkAddress.literal("127.0.0.1", port: server.port))
       let authority = try await TestCertificates.shared.value.authority
       let peer = LDAPConnection.Peer(host: Server.host, addresses: [address], protection: .tls(.ldaps), authorityFile: authority)
-      _ = try await connection.open(peer, timeout: .seconds(5))
+      let loop = try DirectoryLoop()
+      defer { loop.stop() }
+      let (connection, _) = try await LDAPConnection.open(
+        peer, timeout: .seconds(5), loop: loop, timers: MultiThreadedEventLoopGroup.singleton.any())
       await #expect(throws: LDAPFault.self) {
         _ = try await connection.bind(Server.person, password: Secret(bytes), timeout: .seconds(1))
       }

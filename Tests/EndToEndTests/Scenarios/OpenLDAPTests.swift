@@ -9,7 +9,7 @@ struct OpenLDAPTests {
   private func validator(_ change: (inout DirectorySettings) -> Void = { _ in }) async throws -> LDAPPasswordValidator {
     var settings = try await OpenLDAPServer.shared.settings().settings
     change(&settings)
-    return LDAPPasswordValidator.make(settings)
+    return try LDAPPasswordValidator.make(settings)
   }
 
   @Test("Right, wrong and unknown are told apart, and the session must be the person's own")
