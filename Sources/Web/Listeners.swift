@@ -12,6 +12,9 @@ import SignIn
 
 /// One listener as a service: runs until it is told to stop, and then finishes every request whose head it has read.
 package struct Listener: Service {
+  /// How many connections may have been let in that are too many and not sent away yet.
+  private static let mostUncounted = 8
+
   private let application: any ApplicationProtocol
 
   package func run() async throws { try await application.run() }
@@ -26,7 +29,11 @@ package struct Listener: Service {
     application = Application(
       responder: router.buildResponder(),
       server: HTTPServerBuilder { responder in ListenerChannel(responder: responder, settings: settings) },
-      configuration: ApplicationConfiguration(address: address, serverName: nil, backlog: 1024, reuseAddress: true),
+      configuration: ApplicationConfiguration(
+        address: address, serverName: nil, backlog: 1024, reuseAddress: true,
+        // Who is too many is let in and sent away by the gate, which may come too late in a flood: connections that wait to be counted take
+        // descriptors too. So a little above the limit nobody is let in until some have gone.
+        availableConnectionsDelegate: MaximumAvailableConnections(settings.limits.connections + Listener.mostUncounted)),
       onServerRunning: { _ in await onRunning() },
       eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton), logger: logger)
   }
@@ -51,19 +58,22 @@ package struct GatewayWeb: Sendable {
 
   private let services: GatewayServices
   private let limits: ListenerLimits
+  private let shares: ConnectionShares
   private let drain: DrainSignal
   private let logger: Logger
 
-  package init(services: GatewayServices, limits: ListenerLimits, drain: DrainSignal, logger: Logger) {
+  /// - Parameter shares: of the connections that the process can hold; nil: each listener has what `limits` says.
+  package init(services: GatewayServices, limits: ListenerLimits, shares: ConnectionShares? = nil, drain: DrainSignal, logger: Logger) {
     self.services = services
     self.limits = limits
+    self.shares = shares ?? ConnectionShares(wanted: limits.connections, descriptors: .max)
     self.drain = drain
     self.logger = logger
   }
 
   /// Browsers, API-key front-ends, enrolment; no client certificate.
   package func publicListener(_ configuration: PublicListener) -> Listener {
-    var settings = ListenerSettings(limits: limits, drain: drain)
+    var settings = ListenerSettings(limits: limits(shares.publicListener), drain: drain)
     settings.identity = configuration.identity
     settings.proxyProtocol = configuration.proxyProtocol
     settings.trustedProxies = configuration.trustedProxies
@@ -84,7 +94,7 @@ package struct GatewayWeb: Sendable {
   /// Agents, and front-ends with a certificate.
   package func mutualTLSListener(host: String, port: Int, identity: TLSIdentity) -> Listener {
     // Agents keep several long polls open and many may sit behind one address.
-    var limits = limits
+    var limits = limits(shares.mutualTLS)
     limits.connectionsPerAddress = max(limits.connectionsPerAddress, 4096)
     var settings = ListenerSettings(limits: limits, drain: drain)
     settings.identity = identity
@@ -103,8 +113,8 @@ package struct GatewayWeb: Sendable {
   /// Health and metrics, plain HTTP.
   package func operationsListener(host: String, port: Int) -> Listener {
     Listener(
-      name: "operations", address: .hostname(host, port: port), router: operationsRouter(), settings: ListenerSettings(limits: limits, drain: drain),
-      logger: logger)
+      name: "operations", address: .hostname(host, port: port), router: operationsRouter(),
+      settings: ListenerSettings(limits: limits(shares.operations), drain: drain), logger: logger)
   }
 
   func operationsRouter() -> Router<GatewayRequestContext> {
@@ -117,12 +127,18 @@ package struct GatewayWeb: Sendable {
   ///
   /// - Parameter onRunning: called once the socket exists; the house narrows its mode there.
   package func adminListener(socketPath: String, onRunning: @escaping @Sendable () async -> Void) -> Listener {
-    var settings = ListenerSettings(limits: limits, drain: drain)
+    var settings = ListenerSettings(limits: limits(shares.admin), drain: drain)
     settings.isUnixSocket = true
     let router = makeRouter()
     AdminRoutes(services: services).add(to: router)
     return Listener(
       name: "admin", address: .unixDomainSocket(path: socketPath), router: router, settings: settings, logger: logger, onRunning: onRunning)
+  }
+
+  private func limits(_ connections: Int) -> ListenerLimits {
+    var limits = limits
+    limits.connections = connections
+    return limits
   }
 
   private var signInRoutes: SignInRoutes {

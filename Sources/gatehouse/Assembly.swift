@@ -28,6 +28,20 @@ struct GatewayAssembly {
     let logger = Logger(label: "gatehouse")
     let now = wallClock
 
+    let descriptors = Descriptors.raise()
+    guard descriptors >= ConnectionShares.leastDescriptors else {
+      throw StartProblem(
+        "This process may have only \(descriptors) files and connections open, and a gateway needs \(ConnectionShares.leastDescriptors). Raise its "
+          + "limit: LimitNOFILE= in the unit, or ulimit -n.")
+    }
+    let wanted = configuration.limits.connections
+    let shares = ConnectionShares(wanted: wanted, descriptors: descriptors)
+    if shares.fallsShort(of: wanted) {
+      logger.warning(
+        "fewer connections than limits.connections are let in, since the process may not have more files open; raise LimitNOFILE= or ulimit -n",
+        metadata: ["descriptors": "\(descriptors)", "public": "\(shares.publicListener)", "mutualTLS": "\(shares.mutualTLS)"])
+    }
+
     let reserve = DiskReserve(path: configuration.storeFile + ".reserve", bytes: Int64(configuration.auditDiskReserve), now: now)
     reserve.refresh()
     let store = try EmbeddedStore(path: configuration.storeFile, node: configuration.node, reserve: reserve, logger: logger)
@@ -104,7 +118,7 @@ struct GatewayAssembly {
         } catch { return ["the store does not answer: \(error)"] }
       }, metrics: { metrics.text() + MetricsExposition.directoryServers(hub.directoryWeather.values.flatMap(\.self)) },
       adminRoles: AdminRoles(administrators: [0, getuid()]))
-    let web = GatewayWeb(services: services, limits: configuration.limits.listener, drain: drain, logger: logger)
+    let web = GatewayWeb(services: services, limits: configuration.limits.listener, shares: shares, drain: drain, logger: logger)
 
     let listener = configuration.publicListener
     let publicListener = web.publicListener(
@@ -192,6 +206,8 @@ struct AgentAssembly {
   init(_ configuration: AgentConfiguration) throws {
     let logger = Logger(label: "gatehouse.agent")
     let now = wallClock
+    // Connections to directories and gateways are bounded by the configuration, and may be more than a soft limit of 1,024 has room for.
+    _ = Descriptors.raise()
     let file = AgentIdentityFile(path: configuration.identityFile)
     guard let identity = try file.load() else {
       throw StartProblem(

@@ -8,6 +8,9 @@ import Testing
 
 // The test starts its own test program a second time, lets it write, and kills it in the midst of it.
 
+/// Once a few kills, in a long run as many as were promised.
+private let isLong = ProcessInfo.processInfo.environment["GATEHOUSE_LONG"] != nil
+
 private let childFolder = ProcessInfo.processInfo.environment["GATEHOUSE_TEST_KILLED_WRITER"]
 
 @Suite struct `A process killed while it writes` {
@@ -32,9 +35,11 @@ private let childFolder = ProcessInfo.processInfo.environment["GATEHOUSE_TEST_KI
 
   @Test(.enabled(if: childFolder == nil))
   func `has lost nothing that it acknowledged, has no half of anything, and starts again with a whole chain`() async throws {
-    let folder = try Folder()
+    var folder = try Folder()
     var generator = SeededGenerator(seed: 1)
-    for _ in 0..<6 {
+    for round in 0..<(isLong ? 1000 : 6) {
+      // Everything is read after each kill: one store for all of them would make each round slower than the one before.
+      if round % 20 == 0 { folder = try Folder() }
       let child = Process()
       child.executableURL = URL(fileURLWithPath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
       child.arguments = ["--filter", "the part of the process that is killed", "--testing-library", "swift-testing"]
@@ -45,7 +50,7 @@ private let childFolder = ProcessInfo.processInfo.environment["GATEHOUSE_TEST_KI
       try child.run()
       let deadline = ContinuousClock.now.advanced(by: .seconds(30))
       while acknowledged(folder).count == before, child.isRunning, ContinuousClock.now < deadline { try await Task.sleep(for: .milliseconds(10)) }
-      try await Task.sleep(for: .milliseconds(Int.random(in: 0...150, using: &generator)))
+      try await Task.sleep(for: .milliseconds(Int.random(in: 0...(isLong ? 500 : 150), using: &generator)))
       kill(child.processIdentifier, SIGKILL)
       child.waitUntilExit()
       let names = acknowledged(folder)

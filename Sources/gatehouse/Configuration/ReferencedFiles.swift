@@ -10,14 +10,30 @@ extension GatewayConfiguration {
   func problemsOfFiles(now: Instant) -> [ConfigurationProblem] {
     var check = FileCheck()
     check.directory("dataDirectory", dataDirectory)
-    let leaf = check.certificates("listeners.public.certificate", publicListener.certificateFile, now: now)
-    let key = check.privateKey("listeners.public.key", publicListener.keyFile)
+    return check.problems + publicListener.problemsOfFiles(now: now)
+  }
+}
+
+extension PublicListenerConfiguration {
+  /// What is wrong with the listener's certificate and key; empty when they can be used.
+  func problemsOfFiles(now: Instant) -> [ConfigurationProblem] {
+    var check = FileCheck()
+    let leaf = check.certificates("listeners.public.certificate", certificateFile, now: now)
+    let key = check.privateKey("listeners.public.key", keyFile)
     if let leaf, let key, leaf.publicKey != key.publicKey {
       check.note(
-        "listeners.public.key", "\(publicListener.keyFile) is not the key of the certificate \(publicListener.certificateFile)",
+        "listeners.public.key", "\(keyFile) is not the key of the certificate \(certificateFile)",
         remedy: "Name the pair that belongs together; in the certificate's file the leaf stands first")
     }
     return check.problems
+  }
+
+  /// When the certificate in the file ends; nil where it cannot be read.
+  func certificateEnds() -> Instant? {
+    guard let data = FileManager.default.contents(atPath: certificateFile), let text = StrictText.utf8(Array(data)),
+      let leaf = pemCertificates(in: text).first.flatMap({ try? Certificate(pemEncoded: $0) })
+    else { return nil }
+    return Instant(leaf.notValidAfter)
   }
 }
 

@@ -19,10 +19,11 @@ final class AgentProcess: Sendable {
   /// - Parameters:
   ///   - servers: addresses of the directory's servers; nil: the sample domain's.
   ///   - directory: the lines of the configuration that say where the directory's servers are; nil: the sample domain's address.
+  ///   - gateways: what it dials in place of what the gateway tells it.
   ///   - resolver: a file in place of /etc/resolv.conf, for this process alone.
   init(
     name: String, scenario: String, domain: SambaDomain.Settings, service: Service? = nil, servers: [String]? = nil,
-    proxyPort: Int? = nil, directory: [String]? = nil, resolver: String? = nil
+    proxyPort: Int? = nil, directory: [String]? = nil, gateways: [String] = [], resolver: String? = nil
   ) throws {
     self.name = name
     folder = try BuiltProgram.folder(scenario + "-agent-" + name)
@@ -35,6 +36,7 @@ final class AgentProcess: Sendable {
       dataDirectory: data
       name: \(name)
       \(proxyPort.map { "proxy: http://127.0.0.1:\($0)" } ?? "")
+      \(gateways.isEmpty ? "" : "gateways: ['\(gateways.joined(separator: "', '"))']")
       realms:
         - realm: \(domain["AD_DOMAIN"])
           \(directory.joined(separator: "\n    "))

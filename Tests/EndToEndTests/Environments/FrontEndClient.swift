@@ -72,13 +72,17 @@ final class FrontEndClient: Sendable {
   }
 
   let url: String
-  private let key: String?
+  let key: String?
   private let client: HTTPClient
 
   /// - Parameters:
   ///   - authority: the CA that vouches for the listener; nil: whoever answers is believed.
   ///   - certificate: PEM files of a client certificate and its key.
-  init(url: String, authority: NIOSSLTrustRoots?, key: String?, certificate: (chain: String, key: String)? = nil, connections: Int = 128) throws {
+  ///   - connecting: how long a connection may take to be made, its handshake included.
+  init(
+    url: String, authority: NIOSSLTrustRoots?, key: String?, certificate: (chain: String, key: String)? = nil, connections: Int = 128,
+    connecting: Duration = .seconds(3)
+  ) throws {
     self.url = url
     self.key = key
     var tls = TLSConfiguration.makeClientConfiguration()
@@ -88,7 +92,7 @@ final class FrontEndClient: Sendable {
       tls.privateKey = .privateKey(try NIOSSLPrivateKey(file: certificate.key, format: .pem))
     }
     var configuration = HTTPClient.Configuration(tlsConfiguration: tls)
-    configuration.timeout.connect = .seconds(3)
+    configuration.timeout.connect = TimeAmount(connecting)
     configuration.httpVersion = .http1Only
     configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = connections
     configuration.connectionPool.retryConnectionEstablishment = false

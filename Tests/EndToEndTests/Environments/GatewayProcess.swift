@@ -13,6 +13,8 @@ final class GatewayProcess: Sendable {
     /// Whatever else the configuration file shall say.
     var extra = ""
     var environment: [String: String] = [:]
+    /// The beginning of the command line: a program that becomes the gateway once it has set something up.
+    var launcher: [String] = []
   }
 
   let folder: String
@@ -64,8 +66,9 @@ final class GatewayProcess: Sendable {
 
   /// Starts it and waits until it says that it is ready.
   func start(environment: [String: String] = [:]) async throws {
+    let command = options.launcher + [BuiltProgram.gatehouse, "serve", "--config", folder + "/gateway.yaml"]
     let process = try await ServerProcess.start(
-      BuiltProgram.gatehouse, ["serve", "--config", folder + "/gateway.yaml"], log: log,
+      command[0], Array(command.dropFirst()), log: log,
       environment: options.environment.merging(environment) { $1 })
     running.withLock { $0 = process }
     let ready = await eventually(within: .seconds(20)) { !process.isRunning ? true : await self.readiness() == 200 }

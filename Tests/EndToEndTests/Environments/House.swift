@@ -88,6 +88,12 @@ final class House: Sendable {
     return first
   }
 
+  /// How often which cause kept the gateway from a verdict, of its last ten thousand sign-ins.
+  func unknownCauses() async throws -> [String: Int] {
+    let rows = try await admin.json([Told.Row].self, "audit", "list", "--kind", "sign-in", "--limit", "10000")
+    return rows.map(\.event.outcome).filter { $0.hasPrefix("unknown:") }.reduce(into: [:]) { $0[String($1.dropFirst(8)), default: 0] += 1 }
+  }
+
   /// The password of a person of the sample domain.
   func password(_ name: String) throws -> String {
     let lines = try String(contentsOfFile: domain["PEOPLE_FILE"], encoding: .utf8).split(separator: "\n").map { $0.split(separator: "\t") }

@@ -2,9 +2,6 @@ import Foundation
 import Synchronization
 import Testing
 
-/// How often scenarios repeat their fault: a few times, or as often as was promised (`Tests/run --long`).
-private func rounds(_ few: Int, long: Int) -> Int { ProcessInfo.processInfo.environment["GATEHOUSE_LONG"] == nil ? few : long }
-
 /// What clients of a gateway that ends do not get an answer to, and whether they go on.
 private final class Missed: Sendable {
   private let state = Mutex((isOver: false, refused: 0, cut: 0))
@@ -56,7 +53,7 @@ struct AgentFaultScenario {
   @Test("kill -9 of one of two agents: no wrong verdict, nothing lost, at most one extra bad-password count")
   func killed() async throws {
     try await House.with("agent-kill", agents: ["one", "two"]) { house in
-      let times = rounds(3, long: 50)
+      let times = RunLength.of(3, long: 50)
       let people = try await house.people("kill", 8)
       let guessed = try await house.people("killguess", times * 10)
       let tally = Tally()
@@ -79,7 +76,7 @@ struct AgentFaultScenario {
   @Test("A frozen agent: what it had not taken up is asked of the other one, and what it says afterwards is ignored")
   func frozen() async throws {
     try await House.with("agent-freeze", agents: ["one", "two"]) { house in
-      let times = rounds(2, long: 20)
+      let times = RunLength.of(2, long: 20)
       let people = try await house.people("freeze", 8)
       let guessed = try await house.people("freezeguess", times * 10)
       let tally = Tally()
@@ -104,7 +101,7 @@ struct AgentFaultScenario {
   @Test("SIGTERM of agents, one after the other: every request is answered")
   func agentsEnd() async throws {
     try await House.with("agents-end", agents: ["one", "two"]) { house in
-      let times = rounds(4, long: 20)
+      let times = RunLength.of(4, long: 20)
       let people = try await house.people("end", 8)
       let guessed = try await house.people("endguess", times * 10)
       let tally = Tally()
@@ -135,7 +132,7 @@ struct AgentFaultScenario {
   @Test("SIGTERM of the gateway and a new one in its place: whoever was heard is answered, and the agents are back at once")
   func gatewayEnds() async throws {
     try await House.with("gateway-end", agents: ["one", "two"]) { house in
-      let times = rounds(2, long: 10)
+      let times = RunLength.of(2, long: 10)
       let people = try await house.people("upgrade", 8)
       let missed = Missed()
       let tally = Tally()

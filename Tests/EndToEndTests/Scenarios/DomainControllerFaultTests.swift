@@ -8,7 +8,7 @@ struct ThreeControllers: Sendable {
   let proxies: [FaultProxy]
   let person: (name: String, password: String)
 
-  static let isLong = ProcessInfo.processInfo.environment["GATEHOUSE_LONG"] == "1"
+  static let isLong = RunLength.isLong
 
   static func with(_ scenario: String, _ body: (ThreeControllers) async throws -> Void) async throws {
     try await House.with(scenario, agents: []) { house in
