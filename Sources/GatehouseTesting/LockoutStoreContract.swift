@@ -55,6 +55,31 @@ package enum LockoutStoreContract {
       }
       #expect(admitted == 3)
     },
+    .init("strangers have as many tries as the threshold, however often the person signs in beside them") { (store: Store) async throws in
+      let (home, away) = (AddressMark(bytes: [192, 0, 2, 1]), AddressMark(bytes: [198, 51, 100, 1]))
+      func attempt(from address: AddressMark?, _ outcome: LockoutOutcome) async throws -> Bool {
+        let answer = try await store.admit(alice, from: address, knowledge: .lookedUp(.person(object)), policy: policy, now: Sample.time)
+        guard case .admitted(let reservation) = answer else { return false }
+        try await Task.sleep(for: .milliseconds(Int64.random(in: 0...3)))
+        let standing = try await store.settle(reservation, outcome: outcome, object: object, policy: policy, now: Sample.time, audit: [])
+        return standing == .free
+      }
+      #expect(try await attempt(from: home, .succeeded))
+      let counted = try await withThrowingTaskGroup(of: Int.self) { group in
+        for lane in 0..<24 {
+          group.addTask {
+            var counted = 0
+            for _ in 0..<20 {
+              let isHome = lane % 6 == 0
+              if try await attempt(from: isHome ? home : away, isHome ? .succeeded : .failed), !isHome { counted += 1 }
+            }
+            return counted
+          }
+        }
+        return try await group.reduce(0, +)
+      }
+      #expect(counted == 3)
+    },
     .init("a reservation that nobody settled is released when its life is over") { (store: Store) async throws in
       for _ in 0..<3 { #expect(try await admit(store, alice) != nil) }
       #expect(try await admit(store, alice) == nil)

@@ -73,6 +73,13 @@ final class House: Sendable {
     }
   }
 
+  /// Waits until an agent has told the directory's own lockout: before, tries are counted by the gateway's alone.
+  func waitForDirectoryLockout() async throws {
+    guard try await eventually(within: .seconds(20), { try await !admin("realms", "lockout", realm).contains("No agent has told") }) else {
+      throw ServerProcess.Failure(description: "no agent told the lockout of \(realm)")
+    }
+  }
+
   /// What the gateway says of an agent; nil where it is revoked or was never there.
   func told(_ agent: AgentProcess) async throws -> Told.Agent? {
     try await admin.json([Told.Agent].self, "agents", "list").first { $0.name == agent.name }

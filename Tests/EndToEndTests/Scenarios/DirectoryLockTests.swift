@@ -27,7 +27,7 @@ struct DirectoryLockScenario {
             name: name, scenario: "directory-lock", domain: house.domain, directory: ["servers: ['\(order.joined(separator: "', '"))']"]))
       }
       let controllers = [house.domain, second]
-      #expect(await eventually(within: .seconds(20)) { (try? await house.admin("realms", "lockout", house.realm).contains("directory")) ?? false })
+      try await house.waitForDirectoryLockout()
       try await storms(house, people, controllers)
       try await othersGuesses(house, people[2], controllers)
       try await familiarGuesses(house, people[3], controllers)

@@ -85,7 +85,7 @@ struct SprayStormScenario {
   func storm() async throws {
     try await House.with("spray-storm", in: .locking, options: .init(extra: "limits: {connectionsPerAddress: 2000}")) { house in
       let people = try await house.people("stormed", RunLength.of(24, long: 400))
-      #expect(await eventually(within: .seconds(20)) { (try? await house.admin("realms", "lockout", house.realm).contains("directory")) ?? false })
+      try await house.waitForDirectoryLockout()
       for (index, person) in people.enumerated() {
         #expect(try await house.frontEnd.signIn(person.name, person.password, from: Storm.home(index)).gist == "200 accepted")
       }
