@@ -1,4 +1,6 @@
-"""The house that the benchmarks measure: slapd with people, a gateway with its store on the disk, and agents. Used by environment, speed and soak.
+"""The house that the benchmarks measure: slapd with people, a gateway with its store on the disk, and agents. Used by environment, speed, soak and spray.
+
+The directory may be another one than slapd: domain.py has an Active Directory domain.
 
 Everything listens on loopback, is tied to the life of this program (setpriv --pdeathsig), and is ended by its process id.
 """
@@ -13,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -26,9 +29,10 @@ class Problem(Exception):
     """Something that the person at the keyboard can mend."""
 
 
-def need_packages():
+def need_packages(*lists):
     """Installs what the benchmarks need and is missing, as Tests/run does."""
-    result = subprocess.run(["bash", "-c", 'set -e; . "$1"; need_packages run benchmark', "bash", REPOSITORY / "deploy/packages"])
+    result = subprocess.run(
+        ["bash", "-c", 'set -e; . "$1"; shift; need_packages run "$@"', "bash", REPOSITORY / "deploy/packages", *lists])
     if result.returncode != 0:
         raise Problem("the packages above are missing")
 
@@ -114,10 +118,17 @@ class Server:
         return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
 
 
+def right_password(generator):
+    return "Right." + "".join(generator.choices("abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789", k=10))
+
+
 class Directory:
     """slapd: mdb, {SSHA}, indices; ldap:// and ldaps:// on loopback."""
 
     BASE = "dc=bench,dc=test"
+    PACKAGES = ("benchmark",)
+    # Wrong passwords are part of the load: they shall not lock anybody here.
+    LOCKOUT = "lockout: {threshold: 100, window: 60s, firstLock: 1s}"
 
     def __init__(self, folder, tls, users=1000, seed=1, realms=("bench.test",)):
         self.folder, self.tls, self.realms = pathlib.Path(folder), pathlib.Path(tls), realms
@@ -135,6 +146,22 @@ class Directory:
     @property
     def tls_url(self):
         return f"ldaps://127.0.0.1:{self.tls_port}"
+
+    @property
+    def doors(self):
+        """What agents connect to where nothing else is said."""
+        return [self.tls_port]
+
+    def agent_realm(self, realm, doors):
+        """What stands for a realm in an agent's configuration. `doors`: ports on loopback, in their order."""
+        return f"""\
+  - realm: {realm}
+    kind: openLDAP
+    servers: [{", ".join(f'"127.0.0.1:{port}"' for port in doors)}]
+    caFile: '{self.tls}/ca.pem'
+    searchBases: ["{self.BASE}"]
+    service: {{bindName: 'cn=service,{self.BASE}', passwordFile: '{self.folder}/service.password'}}
+"""
 
     def _write(self, users, generator):
         (self.folder / "slapd.conf").write_text(f"""\
@@ -164,8 +191,7 @@ access to * by dn.exact="cn=service,{self.BASE}" read by self read by * none
         ]
         lines = []
         for number in range(users):
-            name, realm = f"u{number:05d}", self.realms[number % len(self.realms)]
-            password = "Right." + "".join(generator.choices("abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789", k=10))
+            name, realm, password = f"u{number:05d}", self.realms[number % len(self.realms)], right_password(generator)
             salt = generator.randbytes(8)
             stored = base64.b64encode(hashlib.sha1(password.encode() + salt).digest() + salt).decode()
             entries.append(
@@ -199,15 +225,7 @@ class Agent:
         self.configuration = self.folder / "agent.yaml"
         directory = house.directory
         realms = "".join(
-            f"""\
-  - realm: {realm}
-    kind: openLDAP
-    servers: [{", ".join(f'"127.0.0.1:{port}"' for port in servers[realm])}]
-    caFile: '{house.tls}/ca.pem'
-    searchBases: ["{directory.BASE}"]
-    service: {{bindName: 'cn=service,{directory.BASE}', passwordFile: '{directory.folder}/service.password'}}
-    {f"pools: {{{pools}}}" if pools else ""}
-""" for realm in directory.realms)
+            directory.agent_realm(realm, servers[realm]) + (f"    pools: {{{pools}}}\n" if pools else "") for realm in directory.realms)
         self.configuration.write_text(f"dataDirectory: data\nname: {name}\n{f'polls: {polls}' if polls else ''}\nrealms:\n{realms}\n{extra}\n")
         self.server = Server(name, [house.program, "agent", "run", "--config", self.configuration], self.folder / "log")
 
@@ -221,17 +239,20 @@ class Agent:
 
 
 class House:
-    """A gateway, its agents and their directory. Use it as a context: it ends everything, however that went."""
+    """A gateway, its agents and their directory. Use it as a context: it ends everything, however that went.
 
-    def __init__(self, folder, program, users=1000, realms=("bench.test",), gateway_extra="", seed=1):
+    `directory`: the class of the directory, slapd or `domain.ActiveDirectory`.
+    """
+
+    def __init__(self, folder, program, users=1000, realms=("bench.test",), gateway_extra="", seed=1, directory=Directory):
         self.folder, self.program = pathlib.Path(folder).resolve(), pathlib.Path(program).resolve()
         if not os.access(self.program, os.X_OK):
             raise Problem(f"{self.program} cannot be run; build it: swift build -c release --product gatehouse --product LoadDriver")
         self.users, self.realms, self.gateway_extra, self.seed = users, realms, gateway_extra, seed
-        self.agents, self.directory, self.gateway, self.others = [], None, None, []
+        self.kind, self.agents, self.directory, self.gateway, self.others = directory, [], None, None, []
 
     def __enter__(self):
-        need_packages()
+        need_packages(*self.kind.PACKAGES)
         os.umask(0o077)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
@@ -239,7 +260,8 @@ class House:
         try:
             subprocess.run(
                 [REPOSITORY / "certs/generate", "--out", self.tls, "--name", "localhost", "--name", "127.0.0.1"], check=True, capture_output=True)
-            self.directory = Directory(self.folder / "directory", self.tls, self.users, self.seed, self.realms).start()
+            self.directory = self.kind(self.folder / "directory", self.tls, self.users, self.seed, self.realms)
+            self.directory.start()
             self._begin_gateway()
             return self
         except BaseException:
@@ -282,8 +304,7 @@ listeners:
     url: https://127.0.0.1:{self.mutual_port}
   operations:
     address: 127.0.0.1:{self.operations_port}
-# Wrong passwords are part of the load: they shall not lock anybody here.
-lockout: {{threshold: 100, window: 60s, firstLock: 1s}}
+{self.directory.LOCKOUT}
 limits: {{connectionsPerAddress: 4096}}
 {self.gateway_extra}
 """)
@@ -326,7 +347,7 @@ limits: {{connectionsPerAddress: 4096}}
 
     def move_in(self, names, ports=None, pools=None, polls=None):
         """Enrols agents, starts them, and waits until the gateway sees them all. `ports`: of their directory servers, in their order."""
-        servers = ports if isinstance(ports, dict) else {realm: ports or [self.directory.tls_port] for realm in self.realms}
+        servers = ports if isinstance(ports, dict) else {realm: ports or self.directory.doors for realm in self.realms}
         moved = [Agent(self, name, servers, pools, polls) for name in names]
         self.agents += moved
         with concurrent.futures.ThreadPoolExecutor(3) as several:
@@ -390,6 +411,25 @@ class Driver:
             raise Problem(f"the load driver ended with {result.returncode}: {result.stdout[-1000:]}{result.stderr[-1000:]}") from None
         report["bad"] = result.returncode != 0
         return report
+
+
+class Lines(threading.Thread):
+    """The lines of a load driver that runs: one a stream each time it tells how it goes, and the report at the end."""
+
+    def __init__(self, stream):
+        super().__init__(daemon=True)
+        self.stream, self.seconds, self.report = stream, [], None
+
+    def run(self):
+        for line in self.stream:
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if "parts" in value:
+                self.report = value
+            else:
+                self.seconds.append(value)
 
 
 def default_programs():

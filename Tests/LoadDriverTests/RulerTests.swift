@@ -105,6 +105,18 @@ struct OracleTests {
     for text in ["guesses=0", "guesses=1e99", "people=3", "guesses"] { #expect(Spray.Plan(text) == nil, "\(text)") }
   }
 
+  @Test("sprays from addresses in many networks, and with few people for each password, where it is told to")
+  func elusiveSpray() throws {
+    var spray = Spray(plan: try #require(Spray.Plan("guesses=600,users=3,addresses=300,networks=150,sharing=1")), people: try people(), seed: 1)
+    var guesses: [Attempt] = []
+    while let guess = spray.next() { guesses.append(guess) }
+    #expect(Set(guesses.map(\.password)).count == 600)
+    let networks = Set(guesses.map { $0.address.split(separator: ".").prefix(3).joined(separator: ".") })
+    #expect(networks.count > 100 && networks.count <= 150)
+    #expect(Set(guesses.map(\.address)).count > networks.count)
+    #expect(Spray.Plan("addresses=1000,networks=2")?.addresses == 512)
+  }
+
   @Test(
     "calls an accepted wrong password a wrong yes", arguments: [Attempt.Kind.wrong, .unknown, .guess])
   func wrongYes(kind: Attempt.Kind) {

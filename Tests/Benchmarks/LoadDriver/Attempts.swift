@@ -135,13 +135,18 @@ struct HonestPeople: AttemptSource {
 
 /// One who tries the same password with everybody, then the next password, from a number of addresses.
 struct Spray: AttemptSource {
-  /// `guesses=1000000,users=5000,rate=2000,addresses=1000`.
+  /// `guesses=1000000,users=5000,rate=2000,addresses=1000`, and for one who knows better than to be found by what guesses have in common:
+  /// `networks=500` spreads the addresses over so many /24, `sharing=1` tries each password with so many people only.
   struct Plan: Sendable {
     var guesses = 1_000_000
     var users = 5000
     /// A second.
     var rate = 1000.0
     var addresses = 1000
+    /// Nil: the addresses lie next to each other.
+    var networks: Int?
+    /// How many people get the same password; nil: all.
+    var sharing: Int?
 
     init?(_ text: String) {
       for part in text.split(separator: ",") {
@@ -152,9 +157,18 @@ struct Spray: AttemptSource {
         case "users": users = Int(value)
         case "rate": rate = value
         case "addresses": addresses = min(Int(value), 1 << 17)
+        case "networks": networks = min(Int(value), 1 << 9)
+        case "sharing": sharing = Int(value)
         default: return nil
         }
       }
+      if let networks { addresses = min(addresses, networks << 8) }
+    }
+
+    /// RFC 2544: addresses for benchmarks.
+    func address(_ number: Int) -> String {
+      let offset = networks.map { number % $0 << 8 | number / $0 } ?? number
+      return Address.text(198 << 24 | 18 << 16 | UInt32(offset))
     }
   }
 
@@ -173,13 +187,12 @@ struct Spray: AttemptSource {
   mutating func next() -> Attempt? {
     guard made < plan.guesses else { return nil }
     let person = people.people[made % plan.users]
-    let round = made / plan.users
+    let round = made / (plan.sharing ?? plan.users)
     made += 1
     var password = "Winter\(2000 + round)!"
     // A spray that hits would be right, not a wrong yes.
     if password == person.password { password += "!" }
-    // RFC 2544: addresses for benchmarks.
-    let address = Address.text(198 << 24 | 18 << 16 | UInt32(Int.random(in: 0..<plan.addresses, using: &generator)))
+    let address = plan.address(Int.random(in: 0..<plan.addresses, using: &generator))
     return Attempt(kind: .guess, userName: person.userName, password: password, bindName: person.bindName, address: address, group: person.group)
   }
 }

@@ -49,7 +49,11 @@ extension LoadDriver {
     @Option(help: "Attempts a second (open loop).") var rate: Double?
     @Option(help: "So many attempts at a time, each after an answer (closed loop), for the highest rate.") var closed: Int?
     @Option(help: "Shares of right and wrong passwords and of unknown names.") var mix = "right=85,wrong=10,unknown=5"
-    @Option(help: "Besides, one who guesses: guesses=1000000,users=5000,rate=1000,addresses=1000. The run ends with the guesses.") var spray: String?
+    @Option(
+      help: """
+        Besides, one who guesses: guesses=1000000,users=5000,rate=1000,addresses=1000. The run ends with the guesses. networks=500 spreads the \
+        addresses over so many /24, sharing=1 tries each password with so many people only.
+        """) var spray: String?
     @Option(help: "Connections at most. All are opened before the run.") var connections: Int?
     @Option(help: "Seconds; 30 where there is no spray, and as long as that takes where there is one.") var duration: Double?
     @Option(name: .customLong("warm-up"), help: "The first seconds of it, whose latencies are not counted.") var warmUp = 2.0

@@ -37,6 +37,8 @@ struct Report: Codable {
     var acceptedByRealm: [String: Latency]?
     var wrongYes: Int
     var wrongNo: Int
+    /// Refusals of whatever kind, by code.
+    var refusedBy: [String: Int]
     /// Refused right passwords, by a code that does not call them wrong.
     var withheld: [String: Int]
     /// The share of right passwords that were accepted.
@@ -63,6 +65,7 @@ struct Report: Codable {
       acceptedByRealm = groups.count > 1 ? Dictionary(uniqueKeysWithValues: zip(groups, tally.acceptedByGroup.map(Latency.init))) : nil
       wrongYes = tally.wrongYes
       wrongNo = tally.wrongNo
+      refusedBy = tally.refusedBy
       withheld = tally.withheld
       let right = tally.asked[.right, default: 0]
       let notServed = right - tally.answered[.right, default: 0] + tally.wrongNo + tally.withheld.values.reduce(0, +)

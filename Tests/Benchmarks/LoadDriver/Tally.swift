@@ -32,6 +32,8 @@ struct Tally: Sendable {
   var measured = 0
   var wrongYes = 0
   var wrongNo = 0
+  /// All refusals, by code.
+  var refusedBy: [String: Int] = [:]
   /// Right passwords that were refused with a code that does not say that they are wrong.
   var withheld: [String: Int] = [:]
   var unavailableWithRetryAfter = 0
@@ -64,6 +66,7 @@ struct Tally: Sendable {
         acceptedByGroup[attempt.group].add(nanoseconds: latency)
       }
     case .refused(let code, _):
+      refusedBy[code, default: 0] += 1
       if mayBeAccepted {
         if code == "invalid_credentials" {
           wrongNo += 1
@@ -106,6 +109,7 @@ struct Tally: Sendable {
     measured += other.measured
     wrongYes += other.wrongYes
     wrongNo += other.wrongNo
+    refusedBy.merge(other.refusedBy, uniquingKeysWith: +)
     withheld.merge(other.withheld, uniquingKeysWith: +)
     unavailableWithRetryAfter += other.unavailableWithRetryAfter
     unavailableWithout += other.unavailableWithout
