@@ -173,7 +173,7 @@ struct Spray: AttemptSource {
 
     /// RFC 2544: addresses for benchmarks.
     func address(_ number: Int) -> String {
-      let offset = networks.map { number % $0 << 8 | number / $0 } ?? number
+      let offset = networks.map { (number % $0) << 8 | (number / $0) } ?? number
       return Address.text(198 << 24 | 18 << 16 | UInt32(offset))
     }
   }
