@@ -30,11 +30,13 @@ package struct VerdictBody: Sendable, Codable {
       (kind, object) = (.lookedUp, meaning.object)
       return
     }
-    if judgement.uncertainTries > 0 { uncertainTries = judgement.uncertainTries }
     switch judgement.verdict {
     case .accepted(let person): (kind, self.person) = (.accepted, person)
     case .refused(let refusal): (kind, self.refusal) = (.refused, refusal)
-    case .unknown(let cause): (kind, self.cause) = (.unknown, cause)
+    case .unknown(let cause):
+      (kind, self.cause) = (.unknown, cause)
+      // None as well: of agents that do not tell, the trace is guessed from.
+      uncertainTries = judgement.uncertainTries
     }
   }
 

@@ -117,6 +117,16 @@ struct OracleTests {
     #expect(Spray.Plan("addresses=1000,networks=2")?.addresses == 512)
   }
 
+  @Test("guesses at others than the honest where it is told to")
+  func apart() throws {
+    let people = try people()
+    var spray = Spray(plan: try #require(Spray.Plan("guesses=2,users=1,first=2")), people: people, seed: 1)
+    #expect(spray.next()?.userName == "u2@bench.test")
+    #expect(spray.next()?.userName == "u2@bench.test")
+    var honest = HonestPeople(people: people, count: 2, mix: try #require(Mix("right=1")), seed: 1)
+    #expect((0..<50).allSatisfy { _ in honest.next()?.userName != "u2@bench.test" })
+  }
+
   @Test(
     "calls an accepted wrong password a wrong yes", arguments: [Attempt.Kind.wrong, .unknown, .guess])
   func wrongYes(kind: Attempt.Kind) {

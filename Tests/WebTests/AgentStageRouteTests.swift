@@ -59,16 +59,21 @@ struct AgentStageRouteTests {
     }
   }
 
-  @Test("A verdict of the version before, and one that tells of an uncertain try, are both read")
+  // All connections to a server being busy is noted like what came of a bind; only the agent can tell the two apart.
+  @Test("A verdict tells whether a try may have counted; of the version before, which told only of some, it is guessed from the trace")
   func versions() async throws {
     try await withGateway(options()) { gateway async throws in
       let agent = try await PlayedAgent(gateway)
-      for uncertain in [0, 1] {
+      let realm = try name(LiveGateway.realmName)
+      for told in [nil, 0, 1] as [Int?] {
         #expect(try await agent.beat().status == 200)
         async let answer = gateway.signIn(Self.signIn)
         let frame = try await agent.question()
-        let body = VerdictBody(Judgement(.unknown(.directoryBusy), uncertainTries: uncertain), at: gateway.time.now)
-        #expect(String(decoding: try JSONEncoder().encode(body), as: UTF8.self).contains("uncertainTries") == (uncertain == 1))
+        let busy = [TraceNote(.domainController, "all connections are busy")]
+        var body = VerdictBody(Judgement(.unknown(.directoryBusy), trace: busy, uncertainTries: told ?? 0), at: gateway.time.now)
+        if told == nil { body.uncertainTries = nil }
+        #expect(String(decoding: try JSONEncoder().encode(body), as: UTF8.self).contains("uncertainTries") == (told != nil))
+        #expect(body.judgement(of: .validate, realm: realm)?.uncertainTries == told ?? 1)
         let verdict = try VerdictFrame(body, question: frame.id, digest: frame.digest, key: agent.identity.signingKey)
         #expect(try await agent.deliver([verdict]) == 0)
         #expect(try await answer.status == 503)

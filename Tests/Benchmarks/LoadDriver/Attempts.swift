@@ -103,17 +103,20 @@ protocol AttemptSource: Sendable {
 struct HonestPeople: AttemptSource {
   private let people: People
   private let mix: Mix
+  private let count: Int
   private var generator: SeededGenerator
   private var number = 0
 
-  init(people: People, mix: Mix, seed: UInt64) {
+  /// - Parameter count: only the first so many come; nil: all.
+  init(people: People, count: Int? = nil, mix: Mix, seed: UInt64) {
     self.people = people
+    self.count = min(count ?? .max, people.people.count)
     self.mix = mix
     generator = SeededGenerator(seed: seed)
   }
 
   mutating func next() -> Attempt? {
-    let person = people.people[Int.random(in: 0..<people.people.count, using: &generator)]
+    let person = people.people[Int.random(in: 0..<count, using: &generator)]
     let point = Double.random(in: 0..<(mix.right + mix.wrong + mix.unknown), using: &generator)
     number += 1
     if point < mix.right {
@@ -136,13 +139,15 @@ struct HonestPeople: AttemptSource {
 /// One who tries the same password with everybody, then the next password, from a number of addresses.
 struct Spray: AttemptSource {
   /// `guesses=1000000,users=5000,rate=2000,addresses=1000`, and for one who knows better than to be found by what guesses have in common:
-  /// `networks=500` spreads the addresses over so many /24, `sharing=1` tries each password with so many people only.
+  /// `networks=500` spreads the addresses over so many /24, `sharing=1` tries each password with so many people only. `first=100` leaves the first
+  /// hundred alone; nobody else is honest then, so that what a directory counts of those guessed at are guesses.
   struct Plan: Sendable {
     var guesses = 1_000_000
     var users = 5000
     /// A second.
     var rate = 1000.0
     var addresses = 1000
+    var first = 0
     /// Nil: the addresses lie next to each other.
     var networks: Int?
     /// How many people get the same password; nil: all.
@@ -157,6 +162,7 @@ struct Spray: AttemptSource {
         case "users": users = Int(value)
         case "rate": rate = value
         case "addresses": addresses = min(Int(value), 1 << 17)
+        case "first": first = Int(value)
         case "networks": networks = min(Int(value), 1 << 9)
         case "sharing": sharing = Int(value)
         default: return nil
@@ -167,7 +173,7 @@ struct Spray: AttemptSource {
 
     /// RFC 2544: addresses for benchmarks.
     func address(_ number: Int) -> String {
-      let offset = networks.map { number % $0 << 8 | number / $0 } ?? number
+      let offset = networks.map { (number % $0) << 8 | (number / $0) } ?? number
       return Address.text(198 << 24 | 18 << 16 | UInt32(offset))
     }
   }
@@ -186,7 +192,7 @@ struct Spray: AttemptSource {
 
   mutating func next() -> Attempt? {
     guard made < plan.guesses else { return nil }
-    let person = people.people[made % plan.users]
+    let person = people.people[plan.first + made % plan.users]
     let round = made / (plan.sharing ?? plan.users)
     made += 1
     var password = "Winter\(2000 + round)!"

@@ -52,7 +52,8 @@ extension LoadDriver {
     @Option(
       help: """
         Besides, one who guesses: guesses=1000000,users=5000,rate=1000,addresses=1000. The run ends with the guesses. networks=500 spreads the \
-        addresses over so many /24, sharing=1 tries each password with so many people only.
+        addresses over so many /24; sharing=1 tries each password with so many people only; first=100 leaves the first hundred alone, and nobody else \
+        is honest then.
         """) var spray: String?
     @Option(help: "Connections at most. All are opened before the run.") var connections: Int?
     @Option(help: "Seconds; 30 where there is no spray, and as long as that takes where there is one.") var duration: Double?
@@ -114,13 +115,17 @@ extension LoadDriver {
       let settings = SignInEngine.Settings(
         host: host, port: address.port ?? 443, tls: try NIOSSLContext(configuration: tls), key: try Run.apiKey(in: key), connections: connections,
         timeout: nanoseconds(timeout), duration: nanoseconds(length), warmUp: nanoseconds(warmUp), every: nanoseconds(every), seed: seed)
+      let plan = spray.flatMap(Spray.Plan.init)
+      let honest = plan.flatMap { $0.first > 0 ? $0.first : nil }
       var streams = [
         SignInEngine.Stream(
           name: "sign-ins", pace: rate.map { .open(rate: $0) } ?? .closed(connections: closed ?? 1),
-          source: HonestPeople(people: people, mix: mix, seed: seed), groups: people.groups.count)
+          source: HonestPeople(people: people, count: honest, mix: mix, seed: seed), groups: people.groups.count)
       ]
-      if let spray, let plan = Spray.Plan(spray) {
-        guard plan.users <= people.people.count else { throw DriverProblem("the file has only \(people.people.count) people to guess at") }
+      if let plan {
+        guard plan.users <= people.people.count - plan.first else {
+          throw DriverProblem("the file has only \(max(0, people.people.count - plan.first)) people to guess at")
+        }
         streams.append(
           SignInEngine.Stream(
             name: "guesses", pace: .open(rate: plan.rate), source: Spray(plan: plan, people: people, seed: seed &+ 1), groups: people.groups.count))
