@@ -125,6 +125,8 @@ package struct SignInService: Sendable {
           } else {
             return await conclude(.unknown(answer.cause ?? .internalError), request, frontEnd, reference, realm: realm, trace)
           }
+          // When a spray begins, hundreds of its guesses wait here for their look-up: what was learned meanwhile spares the directory their binds.
+          if let refusal = await throttled(guess, request, name, frontEnd, realm) { return refusal }
           continue
         case .locked(let until):
           trace.append(TraceNote(.lockout, "locked by us until \(until)"))

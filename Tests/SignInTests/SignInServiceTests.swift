@@ -276,6 +276,8 @@ private final class NamedPeople: PasswordValidator {
     var allowances: [TryAllowance?] = []
     /// Answered in place of a judgement, one after the other.
     var next: [Judgement] = []
+    /// What happens while the next name is looked up.
+    var meanwhile: (@Sendable () async -> Void)?
   }
 
   let realm: RealmName
@@ -283,7 +285,12 @@ private final class NamedPeople: PasswordValidator {
   init(realm: RealmName) { self.realm = realm }
 
   func lookUp(_ userName: UserName, realm: RealmName, deadline: Deadline) async -> LookUpAnswer {
-    state.withLock { state in
+    let meanwhile = state.withLock { state in
+      defer { state.meanwhile = nil }
+      return state.meanwhile
+    }
+    await meanwhile?()
+    return state.withLock { state in
       state.lookUps.append(userName.text)
       return LookUpAnswer(state.meanings[userName.text].map { .person($0) } ?? .nobody, trace: [TraceNote(.search, "scripted")])
     }
@@ -449,5 +456,18 @@ struct PersonTriesTests {
     #expect(reason(await signIn("CONTOSO\\alice", "right", from: "198.51.100.1")) == nil)
     #expect(await store.events.count < 60)
     #expect(await store.events.count { $0.kind == .sprayBegan } == 1)
+  }
+
+  @Test("A guess that was being looked up when its spray was recognised is not put before the directory any more")
+  func sprayedMeanwhile() async throws {
+    directory.state.withLock { state in
+      state.meanwhile = { for victim in 0..<100 { _ = await signIn("victim\(victim)", "Winter2026!", from: "192.0.2.1") } }
+    }
+    let answer = await signIn("alice", "Winter2026!", from: "192.0.2.1")
+    #expect(reason(answer) == .sprayThrottled)
+    #expect(allowances.contains { $0?.expected == alice } == false)
+    // Nothing is left reserved for a try that was not made.
+    for number in 0..<2 { #expect(reason(await signIn("alice", "wrong \(number)", from: "198.51.100.1")) == .wrongPassword) }
+    #expect(reason(await signIn("alice", "right", from: "198.51.100.1")) == nil)
   }
 }
