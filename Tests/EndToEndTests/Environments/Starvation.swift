@@ -1,13 +1,11 @@
 import Foundation
 import Synchronization
 
-/// Processes that get a tenth of a processor together, or of each: by the kernel's quota for a control group where this machine has one to give,
-/// else by stopping them for nine tenths of the time.
+/// Processes of which each gets a part of a processor: by the kernel's quota for a control group where this machine has one to give,
+/// else by stopping them for the rest of the time.
 enum Starvation {
-  /// Of each 100 ms, how many they may run.
-  private static let share = 10
-
-  static func with(_ processes: [ServerProcess], _ body: () async throws -> Void) async throws {
+  /// - Parameter share: of each 100 ms, how many they may run.
+  static func with(_ processes: [ServerProcess], share: Int = 10, _ body: () async throws -> Void) async throws {
     let groups = processes.map { ControlGroup(starving: $0.pid, milliseconds: share) }
     let duty = Duty(processes: zip(processes, groups).filter { $0.1 == nil }.map(\.0), milliseconds: share)
     let result: Result<Void, any Error>
