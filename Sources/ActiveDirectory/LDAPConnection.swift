@@ -224,8 +224,9 @@ actor LDAPConnection {
   private func receive(
     _ id: Int32, until deadline: ContinuousClock.Instant, single: Bool = false, isNext: Bool = false
   ) async throws(LDAPFault) -> LDAPMessage {
-    guard ContinuousClock.now < deadline else { throw .timedOut }
     while true {
+      // With each message, not only while none comes: a server may talk without end and never answer.
+      guard ContinuousClock.now < deadline else { throw .timedOut }
       // What follows the first message may have come with it, and lies in libldap's or GnuTLS' buffers, of which the kernel knows nothing.
       if isNext, let message = try handle.received(id, single: true) { return message }
       guard await loop.readable(descriptor, until: deadline) else { throw .timedOut }

@@ -13,7 +13,7 @@ import Synchronization
 
 /// When too much is under way.
 package struct AdmissionPolicy: Sendable, Equatable {
-  /// Work that waits longer than this for its turn (for a thread, for an agent) says that there is too much of it.
+  /// Work that waits longer than this for its turn (for an event loop, for an agent) says that there is too much of it.
   package var patience: Duration = .milliseconds(100)
   /// A request that waited longer than this before anything was done for it is turned away: its caller has, or soon will have, given up.
   package var stale: Duration = .milliseconds(500)

@@ -106,7 +106,8 @@ package struct SignInService: Sendable {
     var guess = sprays.guess(password, person: name.key, realm: realm.name, address: mark)
     if let refusal = await throttled(guess, request, name, frontEnd, realm) { return refusal }
 
-    let policy = policies.policy(of: realm)
+    // Asked anew at each step: an agent may tell of a stricter directory while a sign-in waits.
+    var policy: LockoutPolicy { policies.policy(of: realm) }
     var knowledge = NameKnowledge.stored
     var hasMoved = false
     var pause = Duration.milliseconds(5)

@@ -218,7 +218,9 @@ struct AgentAssembly {
     var validators: [RealmName: any PasswordValidator] = [:]
     var directories: [LDAPPasswordValidator] = []
     // Questions come to the thread that asks the directories and stay there until they are answered.
-    let loop = try DirectoryLoop()
+    guard let loop = try? DirectoryLoop() else {
+      throw StartProblem("This process may open no more files and connections. Raise its limit: LimitNOFILE= in the unit, or ulimit -n.")
+    }
     for realm in configuration.realms {
       let validator = LDAPPasswordValidator(settings: realm.directorySettings, loop: loop, logger: logger, now: now)
       validators[realm.realm] = validator

@@ -278,6 +278,8 @@ private final class NamedPeople: PasswordValidator {
     var next: [Judgement] = []
     /// What happens while the next name is looked up.
     var meanwhile: (@Sendable () async -> Void)?
+    /// What happens while the next password is judged.
+    var meanwhileJudging: (@Sendable () -> Void)?
   }
 
   let realm: RealmName
@@ -297,7 +299,12 @@ private final class NamedPeople: PasswordValidator {
   }
 
   func validate(_ credential: Credential, wanting: AttributeRequest, deadline: Deadline) async -> Judgement {
-    state.withLock { state in
+    let meanwhile = state.withLock { state in
+      defer { state.meanwhileJudging = nil }
+      return state.meanwhileJudging
+    }
+    meanwhile?()
+    return state.withLock { state in
       state.allowances.append(credential.allowance)
       if !state.next.isEmpty { return state.next.removeFirst() }
       let found = state.meanings[credential.userName.text]
@@ -469,5 +476,34 @@ struct PersonTriesTests {
     // Nothing is left reserved for a try that was not made.
     for number in 0..<2 { #expect(reason(await signIn("alice", "wrong \(number)", from: "198.51.100.1")) == .wrongPassword) }
     #expect(reason(await signIn("alice", "right", from: "198.51.100.1")) == nil)
+  }
+
+  @Test("What an agent tells of the directory's lockout while a sign-in is under way decides how it is counted")
+  func lockoutToldMeanwhile() async throws {
+    let told = Told()
+    var patient = LockoutPolicy()
+    patient.threshold = 50
+    let service = SignInService(
+      realms: realms, validators: [.passThrough: directory], lockouts: store, audit: store, throttle: AddressThrottle(),
+      policies: LockoutPolicies(standard: patient, directory: { _ in told.policy.withLock { $0 } }), now: time.reading, logger: Logger(label: "test"))
+    func guess(_ number: Int) async -> RefusalReason? {
+      let request = SignInRequest(
+        userName: "alice", password: Secret("wrong \(number)".utf8), address: nil, application: nil, correlation: nil, wanting: .none,
+        deadline: Deadline(after: .seconds(5)))
+      return reason(await service.signIn(request, frontEnd: FrontEnd(name: "portal", realms: [contosoRealm])))
+    }
+    for number in 0..<2 { #expect(await guess(number) == .wrongPassword) }
+    // Five lock in the directory, of which two are kept in reserve.
+    directory.state.withLock { state in
+      state.meanwhileJudging = {
+        told.policy.withLock { $0 = DirectoryLockoutPolicy(threshold: 5, window: .seconds(1800), lock: .seconds(1800)) }
+      }
+    }
+    #expect(await guess(2) == .wrongPassword)
+    #expect(await guess(3) == .lockedOut)
+  }
+
+  private final class Told: Sendable {
+    let policy = Mutex<DirectoryLockoutPolicy?>(nil)
   }
 }

@@ -87,6 +87,7 @@ final class ScriptedLDAPHandler: ChannelInboundHandler {
         channel.close(promise: nil)
       }
     case .dripAfterBind: drip(answer(id, 0x61, 0)[...], context)
+    case .chatterAfterBind: chatter(answer(id + 1000, 0x61, 0), context)
     case .hugeMessage: send([0x30, 0x84, 0x7f, 0xff, 0xff, 0xff, 0x02, 0x01, 0x01], context)
     case .indefiniteLength: send([0x30, 0x80, 0x02, 0x01, UInt8(truncatingIfNeeded: id), 0x61, 0x80, 0x0a, 0x01, 0x00], context)
     default:
@@ -102,6 +103,14 @@ final class ScriptedLDAPHandler: ChannelInboundHandler {
     let loop = context.eventLoop
     let bound = NIOLoopBound((self, context), eventLoop: loop)
     loop.scheduleTask(in: .milliseconds(100)) { bound.value.0.drip(bytes.dropFirst(), bound.value.1) }
+  }
+
+  /// The same message again and again, so many at once that there is always one more to read.
+  private func chatter(_ bytes: [UInt8], _ context: ChannelHandlerContext) {
+    guard context.channel.isActive else { return }
+    let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+    context.writeAndFlush(wrapOutboundOut(context.channel.allocator.buffer(bytes: Array(repeatElement(bytes, count: 20_000).joined()))))
+      .whenSuccess { bound.value.0.chatter(bytes, bound.value.1) }
   }
 
   private func search(_ id: Int, _ body: inout [UInt8], _ context: ChannelHandlerContext) {

@@ -27,6 +27,8 @@ final class ScriptedLDAPServer: Sendable {
     /// The bind succeeds, and RST comes behind it.
     case resetAfterSuccess
     case dripAfterBind
+    /// The bind is never answered; answers to what nobody asked come without a pause.
+    case chatterAfterBind
     case searchResult(Int)
     case searchReferral(String)
     case searchReferenceBesideEntry(String)

@@ -117,7 +117,9 @@ struct HostileDirectoryTests {
     }
   }
 
-  @Test("Silence and dripping end at the deadline", arguments: [Server.Fault.silentAfterAccept, .silentAfterBind, .dripAfterBind])
+  @Test(
+    "Silence, dripping and chatter end at the deadline",
+    arguments: [Server.Fault.silentAfterAccept, .silentAfterBind, .dripAfterBind, .chatterAfterBind])
   func silence(fault: Server.Fault) async throws {
     try await Server.with(fault) { server in
       let validator = try await server.validator()

@@ -51,7 +51,7 @@ struct OverloadScenario {
     #expect(tally.wrong == [] && waits.wrong == [])
     #expect(tally.failed == [])
     #expect(obstacles.failed == [])
-    #expect(tally.right > 50 && tally.refused > 0, "the storm had verdicts of both kinds")
+    #expect(tally.right > 50 && tally.refused > 10, "the storm had verdicts of both kinds")
     #expect(tally.turnedAway.count > clients / 2, "there was not more than could be answered")
     let refusals = waits.turnedAway.sorted()
     let median = try #require(refusals.isEmpty ? nil : refusals[refusals.count / 2])
