@@ -8,7 +8,7 @@ struct StarvationScenario {
     try await House.with("starvation", agents: ["one", "two"]) { house in
       let people = try await house.people("starved", 8)
       try await starve(try #require(house.gateway.process.map { [$0] }), "gateway", house, people, clients: 96)
-      try await starve(house.agents.map { try #require($0.process) }, "agents", house, people, clients: 48)
+      try await starve(house.agents.map { try #require($0.process) }, "agents", house, people, clients: 160)
     }
   }
 
