@@ -55,12 +55,19 @@ let package = Package(
     .target(name: "XMLSecurity", dependencies: ["Bytes", "Cryptography"]),
     .target(name: "CertificateLifecycle", dependencies: ["Bytes"]),
 
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(name: "SAML", dependencies: ["Bytes", "Cryptography", "XMLSecurity", "CZlib"]),
+
     // Ring 1: rooms.
     .target(name: "Identity", dependencies: ["Bytes", "Cryptography", logging, metrics]),
     .target(name: "SignIn", dependencies: ["Identity", "Bytes", "Cryptography", logging, metrics, lifecycle]),
     .target(
       name: "PassThrough",
       dependencies: ["Identity", "Bytes", "Cryptography", "CertificateLifecycle", crypto, x509, asn1, logging, metrics, lifecycle]),
+
+    .target(
+      name: "Federation",
+      dependencies: ["Identity", "Bytes", "Cryptography", "XMLSecurity", "SAML", "CertificateLifecycle", logging, metrics]),
 
     // Ring 2: doors.
     .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap2-dev"])]),
@@ -75,7 +82,8 @@ let package = Package(
     .target(
       name: "AgentLink",
       dependencies: ["Identity", "PassThrough", "Bytes", "Cryptography", httpClient, nioCore, nioHTTP1, nioSSL, crypto, logging, metrics, lifecycle]),
-    .target(name: "SQLiteStore", dependencies: ["Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", grdb, logging]),
+    .target(
+      name: "SQLiteStore", dependencies: ["Identity", "SignIn", "PassThrough", "Federation", "SAML", "Bytes", "Cryptography", grdb, logging]),
     .target(name: "KeyStore", dependencies: ["Identity", "Bytes", "Cryptography", crypto]),
     .target(
       name: "Web",

@@ -154,8 +154,8 @@ package struct MetadataService: Sendable {
         source.pending = metadata
         events.append(event(.relyingPartyPending, ["changes": toApprove.prefix(8).joined(separator: "; ")]))
       }
-    } catch let problem as MetadataProblem {
-      source.trouble = problem.description
+    } catch {
+      source.trouble = error.description
     }
     changed.source = source
     do { try await partyStore.update(changed, audit: events) } catch StoreError.conflict, StoreError.notFound {

@@ -329,10 +329,13 @@ extension AttributeRequest {
 package final class FederationIdentity: Sendable {
   /// Where requests are received: single sign-on and logout.
   package let signOnURL: String
+  /// Where LogoutRequests are received over the back channel.
+  package let logoutSOAPURL: String
   private let current: Mutex<FederationSettings>
 
-  package init(signOnURL: String, settings: FederationSettings) {
+  package init(signOnURL: String, logoutSOAPURL: String, settings: FederationSettings) {
     self.signOnURL = signOnURL
+    self.logoutSOAPURL = logoutSOAPURL
     current = Mutex(settings)
   }
 

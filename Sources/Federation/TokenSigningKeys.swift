@@ -31,7 +31,7 @@ package final class TokenSigningKeys: Sendable {
   private let state: Mutex<State>
 
   /// The document as it is stored.
-  private struct Stored: Codable {
+  fileprivate struct Stored: Codable {
     struct Key: Codable {
       var id: String
       /// PKCS#8 DER; nil once the key was destroyed.
@@ -46,7 +46,7 @@ package final class TokenSigningKeys: Sendable {
     var decryption: [Key] = []
   }
 
-  private struct State {
+  fileprivate struct State {
     var stored: Stored
     var version: Int64
     var signers: [String: Signer]
@@ -117,8 +117,7 @@ package final class TokenSigningKeys: Sendable {
       try JSONDecoder().decode(Stored.self, from: Data($0))
     }
     let fresh = try State(stored, version: document.version)
-    nonisolated(unsafe) let handed = fresh
-    state.withLock { $0 = handed }
+    state.withLock { $0 = fresh }
   }
 
   /// What signs a relying party's tokens: one key for all kinds of its messages.
@@ -164,7 +163,7 @@ package final class TokenSigningKeys: Sendable {
 }
 
 extension TokenSigningKeys.State {
-  fileprivate init(_ stored: TokenSigningKeys.Stored, version: Int64) throws {
+  init(_ stored: TokenSigningKeys.Stored, version: Int64) throws {
     self.stored = stored
     self.version = version
     signers = [:]

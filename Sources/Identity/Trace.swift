@@ -17,7 +17,7 @@ package struct TraceNote: Sendable, Equatable, Codable {
 
 /// The steps of a sign-in, in the order in which they happen.
 package enum TraceStep: String, Sendable, CaseIterable, Codable {
-  case frontEnd, realm, addressThrottle, lockout, agent, question, domainController, search, bind, attributes, verdict
+  case frontEnd, realm, addressThrottle, lockout, agent, question, domainController, search, bind, attributes, verdict, federation
 }
 
 /// A verdict and how it came about.

@@ -82,11 +82,11 @@ package struct AssertionContent: Sendable {
   package func written() throws(MessageFault) -> UnsignedMessage {
     do {
       var writer = CanonicalWriter(capacity: 6144)
-      writer.open(.saml, "Assertion", [("ID", id), ("IssueInstant", issueInstant.description), ("Version", "2.0")])
+      try writer.open(.saml, "Assertion", [("ID", id), ("IssueInstant", issueInstant.description), ("Version", "2.0")])
       try writer.issuer(issuer)
       let place = writer.position
       try writeSubject(&writer)
-      writer.open(.saml, "Conditions", [("NotBefore", notBefore.description), ("NotOnOrAfter", notOnOrAfter.description)])
+      try writer.open(.saml, "Conditions", [("NotBefore", notBefore.description), ("NotOnOrAfter", notOnOrAfter.description)])
       writer.open(.saml, "AudienceRestriction")
       try writer.element(.saml, "Audience", audience)
       writer.close()
@@ -94,7 +94,7 @@ package struct AssertionContent: Sendable {
       var statement: [(StaticString, String)] = [("AuthnInstant", authnInstant.description)]
       if let sessionIndex { statement.append(("SessionIndex", sessionIndex)) }
       if let sessionNotOnOrAfter { statement.append(("SessionNotOnOrAfter", sessionNotOnOrAfter.description)) }
-      writer.open(.saml, "AuthnStatement", statement)
+      try writer.open(.saml, "AuthnStatement", statement)
       writer.open(.saml, "AuthnContext")
       try writer.element(.saml, "AuthnContextClassRef", contextClass)
       writer.close()
@@ -115,11 +115,11 @@ package struct AssertionContent: Sendable {
       writer.close()
     case nil: break
     }
-    writer.open(.saml, "SubjectConfirmation", [("Method", Vocabulary.bearer)])
+    try writer.open(.saml, "SubjectConfirmation", [("Method", Vocabulary.bearer)])
     // Profiles 4.1.4.2: Recipient and NotOnOrAfter always, InResponseTo for an answer, never NotBefore.
     var data: [(StaticString, String)] = [("NotOnOrAfter", confirmationNotOnOrAfter.description), ("Recipient", recipient)]
     if let inResponseTo { data.append(("InResponseTo", inResponseTo)) }
-    writer.open(.saml, "SubjectConfirmationData", data)
+    try writer.open(.saml, "SubjectConfirmationData", data)
     writer.close()
     writer.close()
     writer.close()
@@ -134,7 +134,7 @@ package struct AssertionContent: Sendable {
       var head: [(StaticString, String)] = [("Name", attribute.name)]
       if let friendlyName = attribute.friendlyName { head.append(("FriendlyName", friendlyName)) }
       if let nameFormat = attribute.nameFormat { head.append(("NameFormat", nameFormat)) }
-      writer.open(.saml, "Attribute", head)
+      try writer.open(.saml, "Attribute", head)
       for value in attribute.values { try writer.element(.saml, "AttributeValue", value) }
       writer.close()
     }
@@ -179,7 +179,7 @@ package struct ResponseContent: Sendable {
         ("ID", id), ("Destination", destination), ("IssueInstant", issueInstant.description), ("Version", "2.0"),
       ]
       if let inResponseTo { attributes.append(("InResponseTo", inResponseTo)) }
-      writer.open(.samlp, "Response", attributes)
+      try writer.open(.samlp, "Response", attributes)
       try writer.issuer(issuer)
       let place = writer.position
       try writer.status(status)
@@ -208,9 +208,9 @@ extension CanonicalWriter {
 
   mutating func status(_ status: Status) throws(XMLFault) {
     open(.samlp, "Status")
-    open(.samlp, "StatusCode", [("Value", status.code.rawValue)])
+    try open(.samlp, "StatusCode", [("Value", status.code.rawValue)])
     if let detail = status.detail {
-      open(.samlp, "StatusCode", [("Value", detail.rawValue)])
+      try open(.samlp, "StatusCode", [("Value", detail.rawValue)])
       close()
     }
     close()

@@ -47,13 +47,13 @@ package struct IdentityProviderMetadata: Sendable {
       var writer = CanonicalWriter(capacity: 16_384)
       var root: [(StaticString, String)] = [("ID", id), ("entityID", entityID)]
       if let validUntil { root.append(("validUntil", validUntil.description)) }
-      writer.open(.md, "EntityDescriptor", root)
+      try writer.open(.md, "EntityDescriptor", root)
       let place = writer.position
       var role: [(StaticString, String)] = [
         ("WantAuthnRequestsSigned", wantsSignedRequests ? "true" : "false"), ("protocolSupportEnumeration", Vocabulary.protocolNamespace),
       ]
       if let errorURL { role.append(("errorURL", errorURL)) }
-      writer.open(.md, "IDPSSODescriptor", role)
+      try writer.open(.md, "IDPSSODescriptor", role)
       if let displayName { try writer.displayName(displayName) }
       for certificate in signingCertificates { try writer.keyDescriptor("signing", certificate) }
       for certificate in encryptionCertificates { try writer.keyDescriptor("encryption", certificate) }
@@ -64,12 +64,12 @@ package struct IdentityProviderMetadata: Sendable {
         var head: [(StaticString, String)] = [("Name", attribute.name)]
         if let friendlyName = attribute.friendlyName { head.append(("FriendlyName", friendlyName)) }
         if let nameFormat = attribute.nameFormat { head.append(("NameFormat", nameFormat)) }
-        writer.open(.saml, "Attribute", head)
+        try writer.open(.saml, "Attribute", head)
         writer.close()
       }
       writer.close()
       if let contactMail {
-        writer.open(.md, "ContactPerson", [("contactType", "technical")])
+        try writer.open(.md, "ContactPerson", [("contactType", "technical")])
         try writer.element(.md, "EmailAddress", "mailto:" + contactMail)
         writer.close()
       }
@@ -81,7 +81,7 @@ package struct IdentityProviderMetadata: Sendable {
 
 extension CanonicalWriter {
   fileprivate mutating func keyDescriptor(_ use: String, _ certificate: [UInt8]) throws(XMLFault) {
-    open(.md, "KeyDescriptor", [("use", use)])
+    try open(.md, "KeyDescriptor", [("use", use)])
     open(.ds, "KeyInfo")
     open(.ds, "X509Data")
     open(.ds, "X509Certificate")
@@ -93,7 +93,7 @@ extension CanonicalWriter {
   }
 
   fileprivate mutating func endpoint(_ local: StaticString, _ binding: Binding, _ location: String) throws(XMLFault) {
-    open(.md, local, [("Binding", binding.rawValue), ("Location", location)])
+    try open(.md, local, [("Binding", binding.rawValue), ("Location", location)])
     close()
   }
 
@@ -102,7 +102,7 @@ extension CanonicalWriter {
     open(.md, "Extensions")
     open(ui, "UIInfo")
     // The reader must know the language (SAML V2.0 Metadata UI 2.1.2).
-    open(ui, "DisplayName", [], xmlLanguage: "en")
+    try open(ui, "DisplayName", [], prefixed: [(.xml, "lang", "en")])
     try text(name)
     close()
     close()

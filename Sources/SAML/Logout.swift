@@ -58,7 +58,7 @@ package struct LogoutRequest: Sendable {
       if let destination = head.destination { attributes.append(("Destination", destination)) }
       if let notOnOrAfter { attributes.append(("NotOnOrAfter", notOnOrAfter.description)) }
       if let reason { attributes.append(("Reason", reason)) }
-      writer.open(.samlp, "LogoutRequest", attributes)
+      try writer.open(.samlp, "LogoutRequest", attributes)
       try writer.issuer(head.issuer)
       let place = writer.position
       if let name { try name.write(to: &writer) }
@@ -110,7 +110,7 @@ package struct LogoutResponse: Sendable {
       var attributes: [(StaticString, String)] = [("ID", head.id), ("IssueInstant", head.issueInstant.description), ("Version", "2.0")]
       if let destination = head.destination { attributes.append(("Destination", destination)) }
       if let inResponseTo { attributes.append(("InResponseTo", inResponseTo)) }
-      writer.open(.samlp, "LogoutResponse", attributes)
+      try writer.open(.samlp, "LogoutResponse", attributes)
       try writer.issuer(head.issuer)
       let place = writer.position
       try writer.status(status)

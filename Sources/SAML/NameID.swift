@@ -30,6 +30,17 @@ package struct NameID: Sendable, Hashable, Codable {
     for text in [value, format ?? "", nameQualifier ?? "", spNameQualifier ?? ""] { hasher.combine(bytesOf: text) }
   }
 
+  /// Whether both mean the same person (Core 3.3.4, "strongly match", 3.7.1): a qualifier that one of them leaves out is the implied one.
+  package func isSamePrincipal(as other: NameID) -> Bool {
+    func agree(_ one: String?, _ other: String?) -> Bool {
+      guard let one, let other else { return true }
+      return one.utf8.elementsEqual(other.utf8)
+    }
+    let unspecified = NameIDFormat.unspecified.rawValue
+    return value.utf8.elementsEqual(other.value.utf8) && (format ?? unspecified).utf8.elementsEqual((other.format ?? unspecified).utf8)
+      && agree(nameQualifier, other.nameQualifier) && agree(spNameQualifier, other.spNameQualifier)
+  }
+
   /// From a `<NameID>` (or `<Issuer>`, which has the same type).
   init(_ element: XMLElement) throws(MessageFault) {
     value = try element.content(upTo: 1024)
@@ -47,7 +58,7 @@ package struct NameID: Sendable, Hashable, Codable {
     if let format { attributes.append(("Format", format)) }
     if let nameQualifier { attributes.append(("NameQualifier", nameQualifier)) }
     if let spNameQualifier { attributes.append(("SPNameQualifier", spNameQualifier)) }
-    writer.open(.saml, "NameID", attributes)
+    try writer.open(.saml, "NameID", attributes)
     try writer.text(value)
     writer.close()
   }

@@ -54,6 +54,8 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
     }
     guard let entityID = try root.value("entityID"), !entityID.isEmpty else { throw MessageFault(.structure, "<EntityDescriptor> has no entityID") }
     self.entityID = entityID
+    (signingCertificates, encryptionCertificates, encryptionMethods) = ([], [], [])
+    (consumers, logout, nameIDFormats, requestedAttributes) = ([], [], [], [])
     let roles = root.children(Vocabulary.md("SPSSODescriptor")).filter { role in
       role.attribute("protocolSupportEnumeration")?.split(whereSeparator: \.isWhitespace).contains { $0 == Vocabulary.protocolNamespace } ?? false
     }
@@ -61,22 +63,18 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
       throw MessageFault(.structure, "the metadata has no SPSSODescriptor for SAML 2.0: it is not that of a relying party")
     }
     guard roles.count == 1 else { throw MessageFault(.structure, "the metadata has \(roles.count) SPSSODescriptors for SAML 2.0, and one is read") }
-    let ends = [try root.instant("validUntil"), try role.instant("validUntil")].compactMap(\.self)
-    validUntil = ends.min()
+    let ends = (try root.instant("validUntil"), try role.instant("validUntil"))
+    validUntil = [ends.0, ends.1].compactMap(\.self).min()
     cacheDuration = try root.value("cacheDuration", upTo: 64).flatMap(SchemaDuration.seconds)
     requestsAreSigned = try role.flag("AuthnRequestsSigned") ?? false
     wantsAssertionsSigned = try role.flag("WantAssertionsSigned") ?? false
-    (signingCertificates, encryptionCertificates, encryptionMethods) = ([], [], [])
     for descriptor in role.children(Vocabulary.md("KeyDescriptor")) { try readKey(descriptor) }
-    (consumers, logout) = ([], [])
     consumers = try ServiceProviderMetadata.endpoints(role, "AssertionConsumerService", indexed: true)
     guard !consumers.isEmpty else { throw MessageFault(.structure, "the metadata has no AssertionConsumerService") }
     logout = try ServiceProviderMetadata.endpoints(role, "SingleLogoutService", indexed: false)
-    nameIDFormats = []
     for format in role.children(Vocabulary.md("NameIDFormat")).prefix(32) {
       nameIDFormats.append(try format.content(upTo: 256).trimmingXMLSpace)
     }
-    requestedAttributes = []
     let service = role.children(Vocabulary.md("AttributeConsumingService")).first
     for attribute in service?.children(Vocabulary.md("RequestedAttribute")).prefix(128) ?? [] {
       if let name = try attribute.value("Name") { requestedAttributes.append(name) }
