@@ -121,7 +121,9 @@ package struct CanonicalWriter: Sendable {
       return
     }
     var needed: [Namespace] = []
-    for used in [namespace] + others where needsDeclaration(used) && !needed.contains(where: { $0.prefix.isSame(used.prefix) }) { needed.append(used) }
+    for used in [namespace] + others where needsDeclaration(used) {
+      if !needed.contains(where: { $0.prefix.isSame(used.prefix) }) { needed.append(used) }
+    }
     for used in needed.sorted(by: { $0.prefix.precedes($1.prefix) }) { declare(used) }
   }
 

@@ -99,7 +99,7 @@ package struct SignatureVerifier: Sendable {
         hasElement = true
         left.append(child)
       }
-      if !hasElement { do { _ = try element.text() } catch { throw SignatureFault(error) } }
+      if !hasElement && !element.isBlank { do { _ = try element.text() } catch { throw SignatureFault(error) } }
     }
   }
 

@@ -222,7 +222,9 @@ struct XMLCursor {
     _ = take("\u{feff}")
     guard isAt("<?xml"), XMLCharacters.isSpace(byte(5)) else { return }
     place += 5
-    guard skipSpace(), let version = try pseudoAttribute("version"), version == "1.0" else { throw fault(.syntax, "an XML declaration without version 1.0") }
+    guard skipSpace(), let version = try pseudoAttribute("version"), version == "1.0" else {
+      throw fault(.syntax, "an XML declaration without version 1.0")
+    }
     var hadSpace = skipSpace()
     if hadSpace, let encoding = try pseudoAttribute("encoding") {
       guard encoding.lowercased() == "utf-8" else { throw fault(.encoding, "an encoding that is not UTF-8") }

@@ -109,6 +109,17 @@ package struct XMLElement: Sendable {
     }
   }
 
+  /// Whether nothing but white space and comments is in it.
+  var isBlank: Bool {
+    storage.children.allSatisfy { child in
+      switch child {
+      case .element: false
+      case .text(let text): text.utf8.allSatisfy(XMLCharacters.isSpace)
+      case .comment: true
+      }
+    }
+  }
+
   /// Exclusive C14N without comments, with this element as apex (http://www.w3.org/TR/xml-exc-c14n/).
   ///
   /// `inclusivePrefixes` is the PrefixList of InclusiveNamespaces; `#default` means the default namespace. Throws `.tooLongCanonically` where the result

@@ -103,7 +103,8 @@ struct XMLReader {
     let tag = try XMLTag.read(from: &cursor, limits: limits)
     declarationCount += tag.declarations.count
     guard declarationCount <= limits.namespaceDeclarations, outer.count + tag.declarations.count <= limits.namespacesInScope else {
-      throw cursor.fault(.tooManyNamespaces, "more than \(limits.namespaceDeclarations) namespace declarations, or \(limits.namespacesInScope) in scope")
+      throw cursor.fault(
+        .tooManyNamespaces, "more than \(limits.namespaceDeclarations) namespace declarations, or \(limits.namespacesInScope) in scope")
     }
     let scope = tag.declarations.isEmpty ? outer : NamespaceScope(declarations: tag.declarations, parent: outer)
     let name = try resolve(tag.name, in: scope, isAttribute: false)

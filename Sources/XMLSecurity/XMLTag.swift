@@ -53,7 +53,8 @@ struct XMLTag {
     guard !declarations.contains(where: { sameBytes($0.prefix, prefix) }) else {
       throw cursor.fault(.duplicateAttribute, "two declarations of the prefix \(prefix)")
     }
-    guard !sameBytes(prefix, "xml"), !sameBytes(prefix, "xmlns"), !sameBytes(namespace, Namespaces.xml), !sameBytes(namespace, Namespaces.xmlns) else {
+    let isReserved = sameBytes(prefix, "xml") || sameBytes(prefix, "xmlns")
+    guard !isReserved, !sameBytes(namespace, Namespaces.xml), !sameBytes(namespace, Namespaces.xmlns) else {
       throw cursor.fault(.namespace, "a declaration of what is not to be declared")
     }
     if namespace.utf8.isEmpty {
