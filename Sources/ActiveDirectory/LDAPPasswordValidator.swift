@@ -13,7 +13,7 @@ import NIOPosix
 /// ```
 /// Whoever is found or not, a question costs one search and one bind, so that an outsider learns nothing from the time.
 package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSource, LockoutPolicySource {
-  private struct Found: Sendable {
+  struct Found: Sendable {
     var entry: LDAPEntry
     var partition: DirectoryPartition
     var domain: DirectoryDomain
@@ -28,10 +28,10 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     case nobody(Refusal, server: DirectoryServer?)
   }
 
-  private let settings: DirectorySettings
+  let settings: DirectorySettings
   private let domains: [(domain: DirectoryDomain, partition: DirectoryPartition)]
   private let globalCatalog: DirectoryPartition?
-  private let logOn: ServiceLogOn
+  let logOn: ServiceLogOn
   private let standing: DirectoryAlarms
   private let loop: DirectoryLoop
   /// How many questions are on their way at once.
@@ -174,7 +174,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   private static let patience = Duration.seconds(1)
 
   /// Runs `body` on the loop, once it is its turn. Throws `.noTime` or `.overloaded` where that did not come in time.
-  private func admitted<Value: Sendable>(
+  func admitted<Value: Sendable>(
     deadline: Deadline, _ body: () async throws(LDAPFault) -> Value
   ) async throws(LDAPFault) -> Value {
     try await withTaskExecutorPreference(loop) { () async throws(LDAPFault) -> Value in
@@ -193,14 +193,23 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     _ trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     let wanted = PersonAttributes.permitted(request)
+    return try await judge(credential, wanted: wanted, attempt, deadline, permission, trace) { found async throws(LDAPFault) in
+      try await bind(as: found, credential, request, wanted: wanted, attempt, deadline: deadline, permission: permission, trace: trace)
+    }
+  }
+
+  /// Finds the person, and lets `bind` put the password before the directory as them; at the same cost where there is nobody.
+  func judge(
+    _ credential: Credential, wanted: [String], _ attempt: WeighedTry, _ deadline: Deadline, _ permission: BindPermission, _ trace: TraceRecorder,
+    bind: (Found) async throws(LDAPFault) -> Verdict
+  ) async throws(LDAPFault) -> Verdict {
     let name = LoginName(credential.userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
     switch try await find(name, wanted: wanted, deadline: deadline, trace: trace) {
     case .person(let found):
       // Another person's tries were reserved than would be asked now: nothing is put before the directory.
       if let allowance = attempt.allowance, try identifier(of: found) != allowance.expected { return .unknown(.nameMoved) }
       do throws(LDAPFault) {
-        return try await bind(
-          as: found, credential, request, wanted: wanted, attempt, deadline: deadline, permission: permission, trace: trace)
+        return try await bind(found)
       } catch {
         guard error == .withheld, case .refused(let refusal)? = attempt.verdict, refusal.reason == .keptFromDirectory else { throw error }
         // At the cost of a wrong password: the time must not tell strangers that the name exists.
@@ -269,20 +278,26 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     }
   }
 
-  private func identifier(of found: Found) throws(LDAPFault) -> Identifier {
+  func identifier(of found: Found) throws(LDAPFault) -> Identifier {
     guard let identifier = PersonAttributes.identifier(found.entry, kind: settings.kind) else {
       throw .protocolViolation("the service account cannot read the identifier of \(found.entry.distinguishedName)")
     }
     return identifier
   }
 
-  private func bind(
-    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], _ attempt: WeighedTry, deadline: Deadline,
-    permission: BindPermission, trace: TraceRecorder
+  /// - Parameters:
+  ///   - isExclusive: whether nobody but the server that found the person may be asked.
+  ///   - answered: hears who answered, and may go on with the same connection.
+  func bind(
+    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], _ attempt: WeighedTry, isExclusive: Bool = false,
+    deadline: Deadline, permission: BindPermission, trace: TraceRecorder,
+    answered: (@Sendable (DirectoryServer, LDAPConnection, LDAPResult) async throws(LDAPFault) -> Void)? = nil
   ) async throws(LDAPFault) -> Verdict {
     let identifier = try identifier(of: found)
     let object = DirectoryObject(realm: settings.realm, id: identifier)
     var companion = DirectoryPartition.BindCompanion(preferred: found.server, sending: { attempt.sending() })
+    companion.isExclusive = isExclusive
+    companion.answered = answered
     if let lockout = found.lockout, attempt.allowance != nil {
       companion.weigh = { server async throws(LDAPFault) in
         let (standing, policy) = try await lockout.weigh(

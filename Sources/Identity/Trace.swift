@@ -17,7 +17,7 @@ package struct TraceNote: Sendable, Equatable, Codable {
 
 /// The steps of a sign-in, in the order in which they happen.
 package enum TraceStep: String, Sendable, CaseIterable, Codable {
-  case frontEnd, realm, addressThrottle, lockout, agent, question, domainController, search, bind, attributes, verdict, federation
+  case frontEnd, realm, addressThrottle, lockout, agent, question, domainController, search, bind, attributes, change, verdict, federation
 }
 
 /// A verdict and how it came about.
@@ -33,6 +33,8 @@ package struct Judgement: Sendable, Equatable {
   package var facts: LockoutFacts?
   /// Whom the name means, in answer to a look-up; then `verdict` judges nobody and is an `unknown`.
   package var meaning: NameMeaning?
+  /// What came of the wish to change a password, in answer to that; see `changeOutcome`.
+  package var change: PasswordChangeOutcome?
 
   package init(_ verdict: Verdict, trace: [TraceNote] = [], uncertainTries: Int = 0, facts: LockoutFacts? = nil) {
     self.verdict = verdict

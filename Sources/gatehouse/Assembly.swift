@@ -77,8 +77,8 @@ struct GatewayAssembly {
     let ledger = ThrottleLedger(audit: store)
     let validator = PassThroughValidator(hub: hub, registry: registry, opinions: opinions)
     let signIn = SignInService(
-      realms: realms, validators: [.passThrough: validator], lockouts: store, audit: store, throttle: AddressThrottle(), sprays: sprays,
-      ledger: ledger, policies: policies, now: now, logger: logger)
+      realms: realms, validators: [.passThrough: validator], changers: [.passThrough: validator], lockouts: store, audit: store,
+      throttle: AddressThrottle(), sprays: sprays, ledger: ledger, policies: policies, now: now, logger: logger)
     let conflicts = LockoutConflicts(realms: realms, policies: policies, now: now)
 
     let publicURL = configuration.publicURL.description
