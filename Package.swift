@@ -88,16 +88,19 @@ let package = Package(
     .target(
       name: "Web",
       dependencies: [
-        "Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", hummingbird, hummingbirdCore, httpTypes, nioHTTPTypes, nioHTTP1, nioCore,
+        "Identity", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "CertificateLifecycle", "Bytes", "Cryptography", hummingbird,
+        hummingbirdCore, httpTypes, nioHTTPTypes, nioHTTP1, nioCore,
         nioPosix, nioSSL, nioTLS, x509, logging, metrics, lifecycle,
       ]),
+
+    .target(name: "Outbound", dependencies: ["Identity", "Federation", httpClient, nioCore, nioHTTP1, nioSSL]),
 
     // Ring 3: the house.
     .executableTarget(
       name: "gatehouse",
       dependencies: [
         "Bytes", "Cryptography", "CertificateLifecycle", "Identity", "SignIn", "PassThrough", "ActiveDirectory", "AgentLink", "SQLiteStore",
-        "KeyStore", "Web", argumentParser, yams, lifecycle, unixSignals, httpClient, logging, crypto, nioCore, nioHTTP1, nioSSL, x509, asn1,
+        "KeyStore", "Web", "Federation", "SAML", "XMLSecurity", "Outbound", argumentParser, yams, lifecycle, unixSignals, httpClient, logging, crypto, nioCore, nioHTTP1, nioSSL, x509, asn1,
       ]),
     .target(
       name: "GatehouseTesting",

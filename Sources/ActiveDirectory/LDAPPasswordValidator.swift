@@ -157,6 +157,34 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     }
   }
 
+  package func describe(_ userName: UserName, realm: RealmName, wanting: AttributeRequest, deadline: Deadline) async -> LookUpAnswer {
+    let trace = TraceRecorder()
+    let name = LoginName(userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
+    let wanted = PersonAttributes.permitted(wanting)
+    do throws(LDAPFault) {
+      guard !deadline.hasPassed else { throw .noTime }
+      try await logOn.check()
+      let person = try await admitted(deadline: deadline) { () async throws(LDAPFault) -> AcceptedPerson? in
+        guard case .person(let found) = try await find(name, wanted: wanted, deadline: deadline, trace: trace) else { return nil }
+        var tokens: [[UInt8]] = []
+        if wanting.groups, settings.kind == .activeDirectory {
+          // MS-ADTS 3.1.1.4.5.19: computed, and told in a search of the object itself only.
+          let query = LDAPSearch(
+            base: found.entry.distinguishedName, scope: .base, filter: .present("objectClass"), attributes: ["tokenGroups"], limit: 1)
+          tokens = try await found.partition.search(query, deadline: deadline, trace: trace).entries.first?.values("tokenGroups") ?? []
+        }
+        return try await person(found, userName: userName, wanting, wanted: wanted, tokens: tokens, deadline: deadline, trace: trace)
+      }
+      guard let person else { return LookUpAnswer(.nobody, trace: trace.notes) }
+      var answer = LookUpAnswer(.person(person.object.id), trace: trace.notes)
+      answer.person = person
+      return answer
+    } catch {
+      if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }
+      return LookUpAnswer(unknown: error.cause, trace: trace.notes)
+    }
+  }
+
   // MARK: The directory's own lockout
 
   package func refreshLockoutPolicy(deadline: Deadline) async {
@@ -314,6 +342,15 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     case .unknown(let cause, _): return .unknown(cause)
     case .success: break
     }
+    return .accepted(
+      try await person(found, userName: credential.userName, request, wanted: wanted, tokens: tokens, deadline: deadline, trace: trace))
+  }
+
+  /// The person as the directory describes them now.
+  private func person(
+    _ found: Found, userName: UserName, _ request: AttributeRequest, wanted: [String], tokens: [[UInt8]], deadline: Deadline, trace: TraceRecorder
+  ) async throws(LDAPFault) -> AcceptedPerson {
+    let identifier = try identifier(of: found)
     let started = ContinuousClock.now
     let entry = try await completed(found, wanted: wanted, deadline: deadline, trace: trace)
     var names: [String]?
@@ -324,11 +361,10 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     if !wanted.isEmpty || request.groups {
       trace.add(.attributes, "\(attributes.count) attributes\(names.map { ", \($0.count) groups" } ?? "")", since: started)
     }
-    return .accepted(
-      AcceptedPerson(
-        object: object, immutableID: PersonAttributes.immutableID(entry, identifier: identifier),
-        userPrincipalName: entry.text("userPrincipalName") ?? credential.userName.text, attributes: attributes, groups: names,
-        passwordExpires: PersonAttributes.passwordExpiry(entry)))
+    return AcceptedPerson(
+      object: DirectoryObject(realm: settings.realm, id: identifier), immutableID: PersonAttributes.immutableID(entry, identifier: identifier),
+      userPrincipalName: entry.text("userPrincipalName") ?? userName.text, attributes: attributes, groups: names,
+      passwordExpires: PersonAttributes.passwordExpiry(entry))
   }
 
   /// The second half of what a found person would cost, bound to a name that no directory can have.

@@ -192,6 +192,32 @@ package struct SignOnService: Sendable {
     return .post(token.form)
   }
 
+  /// What the directory must tell of a person for a relying party.
+  package static func needs(of party: RelyingParty) -> AttributeRequest { ClaimTable.needs(party) }
+
+  /// The assertion that would be issued for somebody now, unsigned and in plain. Nothing is stored: where a persistent name would be made, a sample stands.
+  /// Throws `ClaimProblem` or `MessageFault` where none would be issued.
+  package func preview(_ party: RelyingParty, person: AcceptedPerson) async throws -> [UInt8] {
+    let facts = PersonFacts(person: person, domain: domain(person.object.realm))
+    guard SignOnService.permits(party, facts) else { throw ClaimProblem(detail: "the person is in none of the groups that may use \(party.name)") }
+    guard let consumer = party.standardConsumer else { throw ClaimProblem(detail: "\(party.name) has no consumer service for HTTP-POST") }
+    var transaction = SignOnTransaction(kind: .unsolicited, began: now(), browser: [])
+    transaction.mayCreateName = false
+    var name = try await makeName(transaction, party, facts)
+    if name == nil, party.nameID.format == .persistent, party.nameID.source == nil {
+      name = NameID(
+        "(made at the first sign-in)", format: NameIDFormat.persistent.rawValue, nameQualifier: identity.entityID, spNameQualifier: party.entityID)
+    }
+    guard let name else { throw ClaimProblem(detail: "the person has no value for a name of the format \(party.nameID.format.word)") }
+    let time = now()
+    return try TokenIssuer(entityID: identity.entityID, now: time).content(
+      TokenOrder(
+        prepared: PreparedParty(party), facts: facts, name: name, encryptsName: false, consumer: consumer.location, inResponseTo: nil,
+        relayState: nil, contextClass: transaction.contextClass, authenticated: time, sessionIndex: TokenIssuer.makeID(),
+        sessionEnds: time.adding(.seconds(8 * 3600))), subject: .plain(name)
+    ).written().bytes
+  }
+
   /// Of this session at this relying party, and of no other; tells nobody anything about either.
   static func sessionIndex(_ session: Session, _ party: Identifier) -> String {
     "_" + Digests.sha256(Array("session index 1".utf8) + session.digest + party.bytes).prefix(16).hexadecimal
@@ -299,6 +325,11 @@ package struct SignOnService: Sendable {
     do { try await audit.append([event]) } catch { logger.error("a refusal could not be recorded", metadata: ["error": "\(error)"]) }
   }
 
+  /// A page of ours came back that is too old, or belongs to another browser.
+  package func refuseTransaction() async -> SignOnStep {
+    await refuse(.transactionOver, nil, [CheckFailure(.fresh, "the page was older than an hour, or the browser's cookie is another one or missing")])
+  }
+
   /// A message that could not even be unpacked.
   package func refuse(_ fault: MessageFault) async -> SignOnStep { await refuse(.malformed, nil, [CheckFailure(.structure, fault.detail)]) }
 
@@ -331,11 +362,14 @@ package final class FederationIdentity: Sendable {
   package let signOnURL: String
   /// Where LogoutRequests are received over the back channel.
   package let logoutSOAPURL: String
+  package let metadataURL: String
   private let current: Mutex<FederationSettings>
 
-  package init(signOnURL: String, logoutSOAPURL: String, settings: FederationSettings) {
-    self.signOnURL = signOnURL
-    self.logoutSOAPURL = logoutSOAPURL
+  /// - Parameter publicURL: without a slash at its end.
+  package init(publicURL: String, settings: FederationSettings) {
+    signOnURL = publicURL + "/adfs/ls/"
+    logoutSOAPURL = publicURL + "/saml/logout"
+    metadataURL = publicURL + "/saml/metadata"
     current = Mutex(settings)
   }
 

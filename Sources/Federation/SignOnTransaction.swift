@@ -83,3 +83,27 @@ package struct TransactionSeal: Sendable {
     return age <= TransactionSeal.life && age > .zero - RequestChecks.window ? transaction : nil
   }
 }
+
+extension TransactionSeal {
+  private static let logoutContext = "logout transaction 1"
+
+  private struct BoundLogout: Codable {
+    var transaction: LogoutTransaction
+    var browser: [UInt8]
+  }
+
+  /// Base64url text for a cookie. Throws what the protector throws.
+  package func sealLogout(_ transaction: LogoutTransaction, browser: [UInt8]) throws -> String {
+    let bytes = Secret(try JSONEncoder().encode(BoundLogout(transaction: transaction, browser: browser)))
+    return try protector.protect(bytes, context: TransactionSeal.logoutContext).base64URL
+  }
+
+  /// Nil where the text was not sealed here, or belongs to another browser.
+  package func openLogout(_ text: String, browser: [UInt8]) -> LogoutTransaction? {
+    guard text.utf8.count <= 16_384, let bytes = StrictText.base64URL(text),
+      let secret = try? protector.reveal(bytes, context: TransactionSeal.logoutContext),
+      let bound = secret.withBytes({ try? JSONDecoder().decode(BoundLogout.self, from: Data($0)) }), constantTimeEqual(bound.browser, browser)
+    else { return nil }
+    return bound.transaction
+  }
+}

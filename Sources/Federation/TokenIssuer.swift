@@ -67,13 +67,7 @@ struct TokenIssuer: Sendable {
       subject =
         order.encryptsName || party.encrypts == .name ? .encrypted(try encrypt(try name.bytes(), order.prepared)) : .plain(name)
     }
-    let life = Duration.seconds(party.tokenLife)
-    let content = AssertionContent(
-      id: TokenIssuer.makeID(), issueInstant: now, issuer: entityID, subject: subject, recipient: order.consumer, inResponseTo: order.inResponseTo,
-      notBefore: now.adding(.seconds(-party.skew)), notOnOrAfter: now.adding(life),
-      confirmationNotOnOrAfter: now.adding(min(life, TokenIssuer.bearerLife)), audience: party.entityID, authnInstant: order.authenticated,
-      sessionIndex: order.sessionIndex, sessionNotOnOrAfter: order.sessionEnds, contextClass: order.contextClass,
-      attributes: try order.prepared.claims.attributes(of: order.facts))
+    let content = try content(order, subject: subject)
     let unsigned = try content.written()
     let assertion = party.signs.includesAssertion ? try sign(unsigned, party, signer) : unsigned.bytes
     let body: ResponseContent.Body = party.encrypts == .assertion ? .encrypted(try encrypt(assertion, order.prepared)) : .assertion(assertion)
@@ -84,6 +78,18 @@ struct TokenIssuer: Sendable {
     return IssuedToken(
       form: form(document, consumer: order.consumer, relayState: order.relayState), response: document, assertionID: content.id,
       digest: Digests.sha256(assertion), name: order.name, keyID: signer.id)
+  }
+
+  /// What the assertion says. Throws `ClaimProblem`.
+  func content(_ order: TokenOrder, subject: AssertionContent.SubjectName?) throws(ClaimProblem) -> AssertionContent {
+    let party = order.prepared.party
+    let life = Duration.seconds(party.tokenLife)
+    return AssertionContent(
+      id: TokenIssuer.makeID(), issueInstant: now, issuer: entityID, subject: subject, recipient: order.consumer, inResponseTo: order.inResponseTo,
+      notBefore: now.adding(.seconds(-party.skew)), notOnOrAfter: now.adding(life),
+      confirmationNotOnOrAfter: now.adding(min(life, TokenIssuer.bearerLife)), audience: party.entityID, authnInstant: order.authenticated,
+      sessionIndex: order.sessionIndex, sessionNotOnOrAfter: order.sessionEnds, contextClass: order.contextClass,
+      attributes: try order.prepared.claims.attributes(of: order.facts))
   }
 
   /// An answer without an assertion, always signed (saml2int). Throws as `issue`.

@@ -187,7 +187,7 @@ package struct PassThroughAgent: Service {
     defer { hand.done(frame.id) }
     let body: VerdictBody
     switch QuestionKind(rawValue: frame.kind) {
-    case .lookUp:
+    case .lookUp, .describe:
       let judgement = await lookUp(frame, deadline: deadline, identity: identity)
       if judgement.meaning == nil, mayHandBack { return outbox.put([StageReport(question: frame.id, stage: .returned)]) }
       body = VerdictBody(judgement, at: now())
@@ -249,9 +249,19 @@ package struct PassThroughAgent: Service {
     guard let userName = UserName(frame.userName), identity.realms.contains(frame.realm), let validator = validators[frame.realm] else {
       return Judgement(.unknown(.unsupportedByAgent), trace: [TraceNote(.question, "this agent does not serve realm \(frame.realm)")])
     }
-    let answer = await validator.lookUp(userName, realm: frame.realm, deadline: deadline)
+    let answer: LookUpAnswer
+    if frame.kind == QuestionKind.describe.rawValue {
+      guard frame.wanting.firstInvalidName == nil, frame.wanting.attributes.count <= 64 else {
+        return Judgement(.unknown(.unsupportedByAgent), trace: [TraceNote(.question, "an attribute name is malformed")])
+      }
+      answer = await validator.describe(userName, realm: frame.realm, wanting: frame.wanting, deadline: deadline)
+    } else {
+      answer = await validator.lookUp(userName, realm: frame.realm, deadline: deadline)
+    }
     if let meaning = answer.meaning {
-      return Judgement(meaning, trace: answer.trace, facts: answer.lockout.map { LockoutFacts(policy: $0, bindSent: false) })
+      var judgement = Judgement(meaning, trace: answer.trace, facts: answer.lockout.map { LockoutFacts(policy: $0, bindSent: false) })
+      judgement.described = answer.person
+      return judgement
     }
     return Judgement(.unknown(answer.cause ?? .internalError), trace: answer.trace)
   }
@@ -342,7 +352,8 @@ package struct PassThroughAgent: Service {
     let answer = try await connection.heartbeat(
       Heartbeat(
         capabilities: [
-          QuestionKind.validate.rawValue, QuestionKind.lookUp.rawValue, QuestionKind.changePassword.rawValue, StageReport.capability,
+          QuestionKind.validate.rawValue, QuestionKind.lookUp.rawValue, QuestionKind.changePassword.rawValue,
+          QuestionKind.describe.rawValue, StageReport.capability,
         ], software: software, clock: now(),
         alarms: standing, draining: draining, instance: instance,
         directories: weather.isEmpty ? nil : Array(weather.prefix(DirectoryReport.mostReports)),

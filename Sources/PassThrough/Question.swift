@@ -11,6 +11,8 @@ package enum QuestionKind: String, Sendable, CaseIterable, Codable {
   case lookUp
   /// Put the new password in the old one's place. Both are sealed in one message (`SealedPasswords`); asked of one agent only.
   case changePassword
+  /// Who is this? As `lookUp`, answered with the attributes and groups that a verdict would carry.
+  case describe
   // Reserved for what comes: their meaning is fixed with the part that asks them.
   case policy, canary
 }

@@ -6,7 +6,7 @@ import Identity
 
 /// What an agent says about a question, as it travels inside the signature.
 package struct VerdictBody: Sendable, Codable {
-  package enum Kind: String, Sendable, Codable { case accepted, refused, unknown, unsupported, lookedUp, changed, notTaken }
+  package enum Kind: String, Sendable, Codable { case accepted, refused, unknown, unsupported, lookedUp, described, changed, notTaken }
 
   package var kind: Kind
   package var person: AcceptedPerson?
@@ -29,7 +29,7 @@ package struct VerdictBody: Sendable, Codable {
     facts = judgement.facts
     self.at = at
     if let meaning = judgement.meaning {
-      (kind, object) = (.lookedUp, meaning.object)
+      (kind, object, person) = (judgement.described == nil ? .lookedUp : .described, meaning.object, judgement.described)
       return
     }
     switch judgement.change {
@@ -59,8 +59,17 @@ package struct VerdictBody: Sendable, Codable {
 
   /// The judgement, if kind and contents agree, fit the question's kind, and the person belongs to `realm`; nil otherwise.
   package func judgement(of asked: QuestionKind, realm: RealmName) -> Judgement? {
+    if kind == .described {
+      guard asked == .describe, let person, let object, person.object == DirectoryObject(realm: realm, id: object), refusal == nil, cause == nil else {
+        return nil
+      }
+      var judgement = Judgement(.person(object), trace: trace, facts: facts)
+      judgement.described = person
+      return judgement
+    }
     if kind == .lookedUp {
-      guard asked == .lookUp, person == nil, refusal == nil, cause == nil else { return nil }
+      // Somebody who is to be described and is not there is told as nobody.
+      guard asked == .lookUp || asked == .describe && object == nil, person == nil, refusal == nil, cause == nil else { return nil }
       return Judgement(object.map { .person($0) } ?? .nobody, trace: trace, facts: facts)
     }
     guard object == nil, rules == nil || kind == .notTaken else { return nil }
@@ -83,8 +92,8 @@ package struct VerdictBody: Sendable, Codable {
       guard let cause, person == nil, refusal == nil else { return nil }
       // An agent that does not tell may have bound, if it says itself that it got so far.
       let tries = uncertainTries ?? (trace.contains { $0.step == .bind || $0.step == .domainController } ? 1 : 0)
-      return Judgement(.unknown(cause), trace: trace, uncertainTries: asked == .lookUp ? 0 : max(0, min(tries, 4)), facts: facts)
-    case .unsupported, .lookedUp:
+      return Judgement(.unknown(cause), trace: trace, uncertainTries: asked == .lookUp || asked == .describe ? 0 : max(0, min(tries, 4)), facts: facts)
+    case .unsupported, .lookedUp, .described:
       guard person == nil, refusal == nil, cause == nil else { return nil }
       return Judgement(.unknown(.unsupportedByAgent), trace: trace)
     }

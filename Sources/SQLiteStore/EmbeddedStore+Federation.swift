@@ -126,7 +126,7 @@ extension EmbeddedStore: SessionStore {
   }
 
   package func forgetSessions(now: Instant) async throws {
-    try await write { try $0.run("DELETE FROM session WHERE ends <= ?", now.stored) }
+    _ = try await write { try $0.run("DELETE FROM session WHERE ends <= ?", now.stored) }
   }
 }
 
@@ -181,7 +181,8 @@ extension EmbeddedStore: FederationStore {
         name.value.blob)
       let wanted = Set(indexes.map { Array($0.utf8) })
       return try rows.compactMap { row in
-        guard let known = try row.nameID(1), known.isSamePrincipal(as: name), wanted.isEmpty || wanted.contains(try row.bytes(2)) else { return nil }
+        let index = try row.bytes(2)
+        guard let known = try row.nameID(1), known.isSamePrincipal(as: name), wanted.isEmpty || wanted.contains(index) else { return nil }
         return try row.bytes(0)
       }
     }
@@ -204,7 +205,7 @@ extension EmbeddedStore: FederationStore {
   }
 
   package func forgetMessages(now: Instant) async throws {
-    try await write { try $0.run("DELETE FROM seen_message WHERE until <= ?", now.stored) }
+    _ = try await write { try $0.run("DELETE FROM seen_message WHERE until <= ?", now.stored) }
   }
 }
 
