@@ -164,7 +164,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
-      let person = try await admitted(deadline: deadline) { () async throws(LDAPFault) -> AcceptedPerson? in
+      let described = try await admitted(deadline: deadline) { () async throws(LDAPFault) -> AcceptedPerson? in
         guard case .person(let found) = try await find(name, wanted: wanted, deadline: deadline, trace: trace) else { return nil }
         var tokens: [[UInt8]] = []
         if wanting.groups, settings.kind == .activeDirectory {
@@ -175,9 +175,9 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
         }
         return try await person(found, userName: userName, wanting, wanted: wanted, tokens: tokens, deadline: deadline, trace: trace)
       }
-      guard let person else { return LookUpAnswer(.nobody, trace: trace.notes) }
-      var answer = LookUpAnswer(.person(person.object.id), trace: trace.notes)
-      answer.person = person
+      guard let described else { return LookUpAnswer(.nobody, trace: trace.notes) }
+      var answer = LookUpAnswer(.person(described.object.id), trace: trace.notes)
+      answer.person = described
       return answer
     } catch {
       if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }
