@@ -104,7 +104,9 @@ let package = Package(
       ]),
     .target(
       name: "GatehouseTesting",
-      dependencies: ["Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "CertificateLifecycle", x509, asn1, crypto]),
+      dependencies: [
+        "Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "Federation", "SAML", "CertificateLifecycle", x509, asn1, crypto,
+      ]),
 
     // The load driver of the benchmarks: it stands outside of the house and knows nothing of it.
     .executableTarget(
@@ -125,7 +127,7 @@ let package = Package(
     .testTarget(
       name: "WebTests",
       dependencies: [
-        "Web", "SignIn", "PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird, httpTypes, nioCore, nioPosix, nioSSL,
+        "Web", "SignIn", "PassThrough", "Federation", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird, httpTypes, nioCore, nioPosix, nioSSL,
         lifecycle, logging, metrics, crypto, x509,
       ]),
     .testTarget(
