@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import Foundation
 import NIOCore
+import NIOHTTP1
 import NIOSSL
 
 /// A relying party that speaks SAML 2.0, whichever software it is: an Apache of its own on a loopback port, with one page that wants a sign-in.

@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import Foundation
+import NIOCore
 import Synchronization
 
 /// A real identity provider that is not ours: SimpleSAMLphp in a folder of its own, by PHP's own server. It proves the relying parties and the browsers of
