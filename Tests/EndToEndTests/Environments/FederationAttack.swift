@@ -178,13 +178,13 @@ struct FederationAttack: Decodable, Sendable, CustomStringConvertible {
   }
 }
 
-/// Text with placeholders in braces.
+/// Text with placeholders in braces. On scalars: a brace with a combining mark behind it is still a brace.
 private enum Template {
   static func fill(_ template: String, _ values: [String: String], escaping: Bool) throws -> String {
-    var result = ""
-    var rest = Substring(template)
+    var result = String.UnicodeScalarView()
+    var rest = Substring(template).unicodeScalars
     while let at = rest.firstIndex(where: { $0 == "{" || $0 == "}" }) {
-      result += rest[..<at]
+      result.append(contentsOf: rest[..<at])
       let brace = rest[at]
       rest = rest[rest.index(after: at)...]
       if rest.first == brace {
@@ -196,13 +196,14 @@ private enum Template {
       let name = String(rest[..<end])
       rest = rest[rest.index(after: end)...]
       if name.hasPrefix("filler."), let count = Int(name.dropFirst(7)) {
-        result += String(repeating: "A", count: count)
+        result.append(contentsOf: repeatElement("A", count: count))
       } else {
         guard let value = values[name] else { throw FederationAttack.Slip(description: "no value for {\(name)}") }
-        result += escaping ? value.markupEscaped : value
+        result.append(contentsOf: (escaping ? value.markupEscaped : value).unicodeScalars)
       }
     }
-    return result + rest
+    result.append(contentsOf: rest)
+    return String(result)
   }
 }
 
