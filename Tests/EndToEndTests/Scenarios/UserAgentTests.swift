@@ -91,4 +91,49 @@ struct UserAgentTests {
       }
     }
   }
+
+  @Test("A refusal that leads elsewhere, or says too much, is found out")
+  func judged() {
+    let fields = [
+      ("content-type", "text/html; charset=utf-8"), ("content-security-policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'"),
+      ("x-content-type-options", "nosniff"), ("cache-control", "no-store"),
+    ]
+    func answer(_ status: Int?, _ body: String = "<!doctype html><title>Refused</title><p>https://evil.example/", _ more: [(String, String)] = [])
+      -> RawHTTPS.Answer
+    { RawHTTPS.Answer(status: status, fields: (fields + more).map { (name: $0.0, value: $0.1) }, bytes: Array(body.utf8)) }
+    #expect(FederationAttackRun.objections(to: answer(400)) == [])
+    #expect(FederationAttackRun.objections(to: answer(413), mayBeCutOff: true) == [])
+    #expect(FederationAttackRun.objections(to: answer(nil), mayBeCutOff: true) == [])
+    let wrong: [RawHTTPS.Answer] = [
+      answer(nil), answer(413), answer(404), answer(302, "", [("location", "/")]), answer(400, "<a href=\"https://EVIL.example/\">x</a>"),
+      answer(400, "<form action=\"https://relying-party.test/\"></form>"), answer(400, "<form action=\"\"><input name=\"SAMLResponse\"></form>"),
+      answer(400, "<a href='JavaScript:x'>"), answer(400, "<p onclick=\"x\">"), answer(400, "<p a=\"1\" a=\"2\">"),
+      answer(400, "", [("x", "https://evil.example/")]), answer(400, "", [("set-cookie", "x=y")]),
+      RawHTTPS.Answer(status: 400, fields: [("content-type", "text/html")], bytes: []),
+    ]
+    for (number, answer) in wrong.enumerated() { #expect(FederationAttackRun.objections(to: answer) != [], "\(number)") }
+  }
+
+  @Test("Bytes are sent to a gateway as they stand, and its answers are read, chunks and all")
+  func raw() async throws {
+    let gateway = try await GatewayProcess(scenario: "user-agent")
+    do {
+      try await gateway.start()
+      func send(_ target: String, _ method: String = "GET", body: String? = nil) async throws -> RawHTTPS.Answer {
+        try await RawHTTPS.send(
+          RawHTTPS.bytes(method, target, host: "localhost:\(gateway.publicPort)", body: body), to: gateway.publicPort,
+          authority: gateway.publicAuthority)
+      }
+      let known = try await send("/GetUserRealm.srf?login=somebody@example.test")
+      #expect(known.status == 200)
+      #expect((try? JSONSerialization.jsonObject(with: Data(known.bytes))) != nil, "\(known.body)")
+      #expect(try await send("/nowhere?%G1\u{ff}").status.map { (400..<500).contains($0) } == true)
+      let large = try await send("/v1/sign-in", "POST", body: String(repeating: "A", count: 2_000_000))
+      #expect(large.status.map { (400..<500).contains($0) } ?? true, "\(large.body)")
+    } catch {
+      await gateway.remove()
+      throw error
+    }
+    await gateway.remove()
+  }
 }
