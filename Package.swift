@@ -139,7 +139,8 @@ let package = Package(
       dependencies: [
         "ActiveDirectory", "AgentLink", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
         logging,
-      ]),
+      ],
+      exclude: ["Attacks"]),
   ]
 )
 

@@ -83,7 +83,7 @@ struct ApacheSite: Sendable {
 
   /// Starts `before` (a command line of bash; `$dir` is the folder) and Apache, and waits until it listens.
   func start(before: String = "", ready: String = "true") async throws -> LeashedProcess {
-    try await LeashedProcess.start(
+    let (leashed, _) = try await LeashedProcess.start(
       """
       dir=$1 port=$2 as=() pids=()
       if [ "$(id -u)" -eq 0 ]; then
@@ -102,6 +102,7 @@ struct ApacheSite: Sendable {
       cat >/dev/null
       kill "${pids[@]}" 2>/dev/null; wait
       """, arguments: [folder, "\(port)"], until: "READY", within: .seconds(40))
+    return leashed
   }
 
   /// Waits until nobody listens any more.

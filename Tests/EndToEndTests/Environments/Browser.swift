@@ -82,7 +82,7 @@ struct Browser: Sendable {
       return result
     } catch {
       let address = (try? await browser.currentURL) ?? "?"
-      try? await browser.screenshot(to: scenario + "-failed")
+      _ = try? await browser.screenshot(to: scenario + "-failed")
       let text = (try? await browser.text) ?? ""
       let complaints = (try? await browser.complaints()) ?? []
       await browser.close()

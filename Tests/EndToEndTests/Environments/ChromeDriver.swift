@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import Foundation
 import NIOCore
+import NIOHTTP1
 
 /// Debian's chromedriver on a port of its own: one for all tests, each of which opens a browser of its own (`Browser`).
 actor ChromeDriver {

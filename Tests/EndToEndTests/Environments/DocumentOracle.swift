@@ -33,15 +33,26 @@ struct DocumentOracle: Sendable {
 
   /// Verifies every signature of the document, each of which must cover the element it stands in, and its form.
   ///
-  /// - Returns: the signatures, outermost first. There may be none: look at what you expect.
+  /// - Parameter key: PEM file of the relying party's key. Encrypted assertions are decrypted by it and their signatures verified, too.
+  /// - Returns: the signatures, outermost first, encrypted ones last. There may be none: look at what you expect.
   /// - Throws: the tool's own words.
   @discardableResult
-  func check(_ document: String, schema: Schema? = .protocol20) async throws -> [Signature] {
+  func check(_ document: String, schema: Schema? = .protocol20, decryptingWith key: String? = nil) async throws -> [Signature] {
+    let signatures = try await verify(document, schema)
+    guard let key else { return signatures }
+    // What was signed around the encrypted assertion is not what it was any more.
+    let known = Set(signatures.map(\.id))
+    return signatures + (try await verify(try await decrypted(document, key: key), nil) { !known.contains($0.id) })
+  }
+
+  private func verify(
+    _ document: String, _ schema: Schema?, where isMeant: (Signature) -> Bool = { _ in true }
+  ) async throws -> [Signature] {
     try await inFolder { folder in
       let file = folder + "/document.xml"
       try document.write(toFile: file, atomically: true, encoding: .utf8)
       let told = try await tool("/usr/bin/python3", ["-c", DocumentOracle.look, file])
-      let signatures = try JSONDecoder().decode([Signature].self, from: Data(told.utf8))
+      let signatures = try JSONDecoder().decode([Signature].self, from: Data(told.utf8)).filter(isMeant)
       for signature in signatures {
         try await tool(
           "/usr/bin/xmlsec1", ["--verify", "--pubkey-cert-pem", certificate] + DocumentOracle.identifiers + ["--node-xpath", signature.path, file])

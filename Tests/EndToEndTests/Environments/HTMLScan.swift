@@ -134,7 +134,7 @@ enum HTMLScan {
 
     init(scalars: [Unicode.Scalar]) { self.scalars = scalars }
 
-    private func isSpace(_ scalar: Unicode.Scalar) -> Bool {
+    private static func isSpace(_ scalar: Unicode.Scalar) -> Bool {
       scalar == " " || scalar == "\n" || scalar == "\t" || scalar == "\r" || scalar == "\u{c}"
     }
 
@@ -156,7 +156,7 @@ enum HTMLScan {
       return false
     }
 
-    private mutating func skipSpace() { while index < scalars.count, isSpace(scalars[index]) { index += 1 } }
+    private mutating func skipSpace() { while index < scalars.count, Reader.isSpace(scalars[index]) { index += 1 } }
 
     private mutating func word(until ends: (Unicode.Scalar) -> Bool) -> String {
       let begin = index
@@ -195,7 +195,7 @@ enum HTMLScan {
       index += 1
       let isEnd = scalars[index] == "/"
       if isEnd { index += 1 }
-      let name = word { isSpace($0) || $0 == ">" || $0 == "/" }.lowercased()
+      let name = word { Reader.isSpace($0) || $0 == ">" || $0 == "/" }.lowercased()
       var attributes: [String: String] = [:]
       while true {
         skipSpace()
@@ -208,7 +208,7 @@ enum HTMLScan {
           index += 1
           continue
         }
-        let key = word { isSpace($0) || $0 == ">" || $0 == "/" || $0 == "=" }
+        let key = word { Reader.isSpace($0) || $0 == ">" || $0 == "/" || $0 == "=" }
         guard !key.isEmpty, !key.unicodeScalars.contains(where: { $0 == "\"" || $0 == "'" || $0 == "<" }) else {
           throw Fault(description: "<\(name)> has an attribute that is none: \(key)")
         }
@@ -225,7 +225,7 @@ enum HTMLScan {
             guard index < scalars.count else { throw Fault(description: "the value of \(key) does not end") }
             index += 1
           } else {
-            value = word { isSpace($0) || $0 == ">" }
+            value = word { Reader.isSpace($0) || $0 == ">" }
             guard !value.unicodeScalars.contains(where: { $0 == "\"" || $0 == "'" || $0 == "<" || $0 == "=" }) else {
               throw Fault(description: "<\(name)> has a bare value with a quotation mark: \(value)")
             }

@@ -4,7 +4,8 @@ import Synchronization
 /// A real mod_auth_mellon (lasso): signs every AuthnRequest, by HTTP-Redirect, and wants signed assertions.
 final class MellonServiceProvider: ServiceProvider {
   struct Options: Sendable {
-    var isTLS = false
+    /// It looks for a cookie when the answer is posted to it. Browsers send that from another site only with SameSite=None, which wants https.
+    var isTLS = true
     /// `urn:oasis:names:tc:SAML:2.0:ac:classes:…`, asked for in each AuthnRequest.
     var authnContextClassRef: String?
     /// Its own metadata in place of those that it makes itself: with other bindings, services or NameID formats.
@@ -40,8 +41,9 @@ final class MellonServiceProvider: ServiceProvider {
       MellonSPCertFile \(folder)/sp.pem
       MellonIdPMetadataFile \(folder)/identity-provider.xml
       \(options.ownMetadata == nil ? "" : "MellonSPMetadataFile \(folder)/own-metadata.xml")
-      MellonSecureCookie \(options.isTLS ? "On" : "Off")
+      \(options.isTLS ? "MellonSecureCookie On\nMellonCookieSameSite None" : "MellonSecureCookie Off")
       MellonSignatureMethod rsa-sha256
+      MellonEnabledInvalidateSessionEndpoint On
       MellonUser NAME_ID
       MellonMergeEnvVars On ";"
       MellonRedirectDomains *
@@ -71,6 +73,13 @@ final class MellonServiceProvider: ServiceProvider {
   func remove() async {
     await stop()
     site.remove()
+  }
+
+  func visitor(in source: String) -> VisitorPage? {
+    guard var page = VisitorPage(source: source) else { return nil }
+    // It hands on an attribute's value as it stands in the assertion: as XML.
+    for known in KnownAttribute.names { page.variables[known.variable] = page.variables[known.variable].map(HTMLScan.unescaped) }
+    return page
   }
 
   func loginURL(target: String? = nil) -> String { loginURL(target: target, isPassive: false) }

@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import Foundation
 import NIOCore
+import NIOHTTP1
 import NIOSSL
 
 /// A relying party that speaks SAML 2.0, whichever software it is: an Apache of its own on a loopback port, with one page that wants a sign-in.
@@ -12,6 +13,8 @@ protocol ServiceProvider: Sendable {
   func logoutURL(returning: String?) -> String
   /// Asks for a sign-in and comes back to `target`, the protected page where nothing is said.
   func loginURL(target: String?) -> String
+  /// What a page says of its visitor; nil where it is not the protected one.
+  func visitor(in source: String) -> VisitorPage?
   /// Ends the server and removes its folder.
   func remove() async
   /// What the servers have logged lately, for a failure's message.
@@ -21,6 +24,8 @@ protocol ServiceProvider: Sendable {
 }
 
 extension ServiceProvider {
+  func visitor(in source: String) -> VisitorPage? { VisitorPage(source: source) }
+
   /// A page that prints everything that the relying party knows of its visitor (`VisitorPage` reads it).
   var protectedPageURL: String { url + "/secure/" }
   /// A page for everybody, to come back to after signing out.

@@ -4,7 +4,8 @@ import Synchronization
 /// A real Shibboleth service provider (shibd and mod_shib) in a folder of its own; nothing under /etc is changed.
 final class ShibbolethServiceProvider: ServiceProvider {
   struct Options: Sendable {
-    var isTLS = false
+    /// Over http, browsers refuse the cookie by which it knows its own requests again: SameSite=None wants https.
+    var isTLS = true
     /// Signs AuthnRequests and logout messages, and says so in its metadata.
     var signsRequests = true
     /// Has a key that assertions can be encrypted for; without it they cannot be.
@@ -27,6 +28,16 @@ final class ShibbolethServiceProvider: ServiceProvider {
     var nameIDFormat: String?
     var spNameQualifier: String?
     var assertionConsumerServiceIndex: Int?
+  }
+
+  /// What it shows its visitor where it takes no answer, or the answer is no.
+  struct Refusal: Equatable, Sendable {
+    var type: String
+    var text: String
+    /// Status codes of the answer, where there was one.
+    var status: String
+    var substatus: String
+    var message: String
   }
 
   let entityID: String
@@ -145,6 +156,19 @@ final class ShibbolethServiceProvider: ServiceProvider {
   /// Signs out here and nowhere else.
   func localLogoutURL(returning: String? = nil) -> String {
     url + "/Shibboleth.sso/LocalLogout" + (returning.map { "?return=\($0.queryEncoded)" } ?? "")
+  }
+
+  /// Nil where the page is none of its error pages.
+  static func refusal(in source: String) -> Refusal? {
+    guard source.contains("<title>Refused by the relying party</title>") else { return nil }
+    func part(_ id: String) -> String {
+      guard let begin = source.range(of: "<p id=\"\(id)\">"), let end = source.range(of: "</p>", range: begin.upperBound..<source.endIndex) else {
+        return ""
+      }
+      return HTMLScan.unescaped(String(source[begin.upperBound..<end.lowerBound]))
+    }
+    return Refusal(
+      type: part("type"), text: part("text"), status: part("status"), substatus: part("substatus"), message: part("message"))
   }
 
   private func configuration(_ metadata: IdentityProviderMetadata) -> String {

@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import Foundation
+import NIOCore
 import Synchronization
 
 /// A real identity provider that is not ours: SimpleSAMLphp in a folder of its own, by PHP's own server. It proves the relying parties and the browsers of
@@ -13,6 +14,7 @@ final class SimpleSAMLIdentityProvider: Sendable {
 
   var url: String { "http://localhost:\(port)" }
   var entityID: String { url + "/idp" }
+  var metadataURL: String { url + "/saml2/idp/metadata.php" }
   var key: String { folder + "/idp.key" }
   var certificate: String { folder + "/idp.crt" }
 
@@ -62,6 +64,7 @@ final class SimpleSAMLIdentityProvider: Sendable {
       $metadata['\(entityID)'] = [
         'host' => '__DEFAULT__', 'privatekey' => 'idp.key', 'certificate' => 'idp.crt', 'auth' => 'people',
         'attributes.NameFormat' => 'urn:oasis:names:tc:SAML:2.0:attrname-format:uri', 'sign.logout' => true, 'redirect.sign' => true,
+        'SingleSignOnServiceBinding' => ['urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect', 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST'],
         'validate.logout' => true, 'saml20.sign.response' => \(signsResponses), 'assertion.encryption' => \(encryptsAssertions),
       ];
 
@@ -99,7 +102,7 @@ final class SimpleSAMLIdentityProvider: Sendable {
 
   /// Its own metadata.
   func metadata() async throws -> String {
-    let response = try await HTTPClient.shared.execute(HTTPClientRequest(url: url + "/saml2/idp/metadata.php"), timeout: .seconds(15))
+    let response = try await HTTPClient.shared.execute(HTTPClientRequest(url: metadataURL), timeout: .seconds(15))
     return String(decoding: try await response.body.collect(upTo: 1 << 20).readableBytesView, as: UTF8.self)
   }
 
