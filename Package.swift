@@ -99,6 +99,9 @@ let package = Package(
     .executableTarget(
       name: "LoadDriver", dependencies: ["CLDAP", argumentParser, nioCore, nioPosix, nioTLS, nioSSL], path: "Tests/Benchmarks/LoadDriver"),
 
+    // What a signed token costs, without a house around it.
+    .executableTarget(name: "TokenBench", dependencies: ["XMLSecurity", "Cryptography", "Bytes"], path: "Tests/Benchmarks/TokenBench"),
+
     // Tests.
     .testTarget(name: "BytesTests", dependencies: ["Bytes", "GatehouseTesting"]),
     .testTarget(
