@@ -137,7 +137,8 @@ let package = Package(
 if Context.environment["GATEHOUSE_FUZZ"] != nil {
   package.targets.append(
     .executableTarget(
-      name: "fuzz", dependencies: ["Bytes", "Identity", "PassThrough", "ActiveDirectory", "Web"], path: "Tests/Fuzzing",
+      name: "fuzz", dependencies: ["Bytes", "Cryptography", "XMLSecurity", "Identity", "PassThrough", "ActiveDirectory", "Web"],
+      path: "Tests/Fuzzing",
       exclude: ["README.md", "run"]))
 }
 

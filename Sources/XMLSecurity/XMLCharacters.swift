@@ -26,6 +26,12 @@ enum XMLCharacters {
 
   /// Where the first byte stands that begins a character which XML 1.0 does not have; `bytes` are UTF-8.
   static func firstForbidden(in bytes: some Collection<UInt8>) -> Int? {
+    // Every token that is written comes through here, and every document that is read.
+    if let found = bytes.withContiguousStorageIfAvailable({ firstForbidden(inBuffer: $0) }) { return found }
+    return Array(bytes).withUnsafeBufferPointer { firstForbidden(inBuffer: $0) }
+  }
+
+  private static func firstForbidden(inBuffer bytes: UnsafeBufferPointer<UInt8>) -> Int? {
     // U+FFFE and U+FFFF are ef bf be and ef bf bf.
     var before: (UInt8, UInt8) = (0, 0)
     var place = 0

@@ -77,6 +77,17 @@ import Testing
     try comparison.expectAgreement()
   }
 
+  /// What the fuzzer found worth keeping, where it ran before (Tests/run --long).
+  @Test func `accept all that we accept of the fuzzer's corpus, with the same canonical form`() throws {
+    guard Self.isLong else { return }
+    let folder = Samples.folder("../../.build/fuzz/corpus/xml").standardizedFileURL
+    var comparison = Comparison()
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? [] {
+      try comparison.add(Array(try Data(contentsOf: folder.appendingPathComponent(name))), prefixes: [], choosing: name.utf8.count)
+    }
+    try comparison.expectAgreement()
+  }
+
   @Test func `accept all that we accept of generated and damaged documents, with the same canonical form`() throws {
     let corpus = try Self.corpus()
     let rounds = Self.isLong ? 100 : 1
