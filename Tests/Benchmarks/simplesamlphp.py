@@ -92,7 +92,7 @@ http {{
   scgi_temp_path {folder}/temporary;
   fastcgi_buffers 16 32k;
   fastcgi_buffer_size 64k;
-  upstream php {{ server unix:{folder}/fpm.sock; keepalive 16; }}
+  upstream php {{ server unix:{folder}/fpm.sock; }}
   server {{
     listen 127.0.0.1:{self.port} backlog=1024;
     listen 127.0.0.1:{self.tls_port} ssl backlog=1024;
@@ -103,7 +103,6 @@ http {{
     root /usr/share/simplesamlphp/www;
     location ~ ^(?<script>.+?\\.php)(?<path>/.*)?$ {{
       include /etc/nginx/fastcgi_params;
-      fastcgi_keep_conn on;
       fastcgi_pass php;
       fastcgi_param SCRIPT_FILENAME $document_root$script;
       fastcgi_param SCRIPT_NAME $script;
