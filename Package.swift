@@ -49,8 +49,14 @@ let package = Package(
   targets: [
     // Ring 0: cores.
     .target(name: "Bytes"),
-    .target(name: "Cryptography", dependencies: ["Bytes", crypto]),
+    // The only C target with a source of its own: OpenSSL's headers stay behind it.
+    .target(name: "COpenSSL", exclude: ["COpenSSL.docc"], linkerSettings: [.linkedLibrary("crypto")]),
+    .target(name: "Cryptography", dependencies: ["Bytes", "COpenSSL", crypto]),
+    .target(name: "XMLSecurity", dependencies: ["Bytes", "Cryptography"]),
     .target(name: "CertificateLifecycle", dependencies: ["Bytes"]),
+
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(name: "SAML", dependencies: ["Bytes", "Cryptography", "XMLSecurity", "CZlib"]),
 
     // Ring 1: rooms.
     .target(name: "Identity", dependencies: ["Bytes", "Cryptography", logging, metrics]),
@@ -58,6 +64,10 @@ let package = Package(
     .target(
       name: "PassThrough",
       dependencies: ["Identity", "Bytes", "Cryptography", "CertificateLifecycle", crypto, x509, asn1, logging, metrics, lifecycle]),
+
+    .target(
+      name: "Federation",
+      dependencies: ["Identity", "Bytes", "Cryptography", "XMLSecurity", "SAML", "CertificateLifecycle", logging, metrics]),
 
     // Ring 2: doors.
     .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap2-dev"])]),
@@ -72,25 +82,31 @@ let package = Package(
     .target(
       name: "AgentLink",
       dependencies: ["Identity", "PassThrough", "Bytes", "Cryptography", httpClient, nioCore, nioHTTP1, nioSSL, crypto, logging, metrics, lifecycle]),
-    .target(name: "SQLiteStore", dependencies: ["Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", grdb, logging]),
+    .target(
+      name: "SQLiteStore", dependencies: ["Identity", "SignIn", "PassThrough", "Federation", "SAML", "Bytes", "Cryptography", grdb, logging]),
     .target(name: "KeyStore", dependencies: ["Identity", "Bytes", "Cryptography", crypto]),
     .target(
       name: "Web",
       dependencies: [
-        "Identity", "SignIn", "PassThrough", "Bytes", "Cryptography", hummingbird, hummingbirdCore, httpTypes, nioHTTPTypes, nioHTTP1, nioCore,
+        "Identity", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "CertificateLifecycle", "Bytes", "Cryptography", hummingbird,
+        hummingbirdCore, httpTypes, nioHTTPTypes, nioHTTP1, nioCore,
         nioPosix, nioSSL, nioTLS, x509, logging, metrics, lifecycle,
       ]),
+
+    .target(name: "Outbound", dependencies: ["Identity", "Federation", httpClient, nioCore, nioHTTP1, nioSSL]),
 
     // Ring 3: the house.
     .executableTarget(
       name: "gatehouse",
       dependencies: [
         "Bytes", "Cryptography", "CertificateLifecycle", "Identity", "SignIn", "PassThrough", "ActiveDirectory", "AgentLink", "SQLiteStore",
-        "KeyStore", "Web", argumentParser, yams, lifecycle, unixSignals, httpClient, logging, crypto, nioCore, nioHTTP1, nioSSL, x509, asn1,
+        "KeyStore", "Web", "Federation", "SAML", "XMLSecurity", "Outbound", argumentParser, yams, lifecycle, unixSignals, httpClient, logging, crypto, nioCore, nioHTTP1, nioSSL, x509, asn1,
       ]),
     .target(
       name: "GatehouseTesting",
-      dependencies: ["Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "CertificateLifecycle", x509, asn1, crypto]),
+      dependencies: [
+        "Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "Federation", "SAML", "CertificateLifecycle", x509, asn1, crypto,
+      ]),
 
     // The load driver of the benchmarks: it stands outside of the house and knows nothing of it.
     .executableTarget(
@@ -98,6 +114,8 @@ let package = Package(
 
     // Tests.
     .testTarget(name: "BytesTests", dependencies: ["Bytes", "GatehouseTesting"]),
+    .testTarget(
+      name: "XMLSecurityTests", dependencies: ["XMLSecurity", "Cryptography", "Bytes", "GatehouseTesting"], exclude: ["Attacks", "Vectors"]),
     .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
     .testTarget(name: "SignInTests", dependencies: ["SignIn", "Identity", "Bytes", "GatehouseTesting"]),
@@ -109,7 +127,7 @@ let package = Package(
     .testTarget(
       name: "WebTests",
       dependencies: [
-        "Web", "SignIn", "PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird, httpTypes, nioCore, nioPosix, nioSSL,
+        "Web", "SignIn", "PassThrough", "Federation", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird, httpTypes, nioCore, nioPosix, nioSSL,
         lifecycle, logging, metrics, crypto, x509,
       ]),
     .testTarget(

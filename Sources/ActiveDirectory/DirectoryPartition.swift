@@ -142,6 +142,10 @@ final class DirectoryPartition: Sendable {
     var weigh: (@Sendable (DirectoryServer) async throws(LDAPFault) -> Void)? = nil
     /// Called right before the password is sent.
     var sending: (@Sendable () -> Void)? = nil
+    /// Whether `preferred` is the only server that may be asked.
+    var isExclusive = false
+    /// Called with the server that answered, and on the same connection where the bind succeeded and the session was proven.
+    var answered: (@Sendable (DirectoryServer, LDAPConnection, LDAPResult) async throws(LDAPFault) -> Void)? = nil
   }
 
   /// Binds as a person on the best server that can be reached, and proves the session where that succeeds.
@@ -150,7 +154,12 @@ final class DirectoryPartition: Sendable {
     permission: BindPermission, trace: TraceRecorder
   ) async throws(LDAPFault) -> (result: LDAPResult, tokens: [[UInt8]]) {
     var last: LDAPFault?
-    let (servers, _) = try await locator.servers(for: .bind, preferring: companion.preferred, deadline: deadline)
+    var servers: [DirectoryServer]
+    if companion.isExclusive, let only = companion.preferred {
+      servers = [only]
+    } else {
+      (servers, _) = try await locator.servers(for: .bind, preferring: companion.preferred, deadline: deadline)
+    }
     for (index, server) in servers.enumerated() {
       guard !deadline.hasPassed else { throw last ?? .noTime }
       let isLast = index == servers.count - 1
@@ -171,11 +180,17 @@ final class DirectoryPartition: Sendable {
           wasSent.isSet = true
           companion.sending?()
           let started = ContinuousClock.now
-          let result = try await connection.bind(name, password: password.secret, timeout: self.operationTimeout(deadline))
+          let result = try await connection.bind(
+            name, password: password.secret, policy: self.settings.kind == .openLDAP, timeout: self.operationTimeout(deadline))
           trace.add(.bind, "\(server): \(result.summary)", since: started)
           if result.wasNotProcessed { throw .result(result) }
-          guard result.code == 0, let entry else { return (result, []) }
-          return (result, try await connection.proveSession(of: entry, kind: self.settings.kind, timeout: self.operationTimeout(deadline)))
+          guard result.code == 0, let entry else {
+            try await companion.answered?(server, connection, result)
+            return (result, [])
+          }
+          let tokens = try await connection.proveSession(of: entry, kind: self.settings.kind, timeout: self.operationTimeout(deadline))
+          try await companion.answered?(server, connection, result)
+          return (result, tokens)
         }
         // Results that speak of the server and not of the password: this try is over, the next question is better off elsewhere.
         if answer.0.concernsServer {
@@ -188,6 +203,60 @@ final class DirectoryPartition: Sendable {
         last = error
         if error.isCrowding, !wasSent.isSet, !deadline.hasPassed {
           locator.released(attempt)
+          continue
+        }
+        guard error.concernsServer else {
+          if case .result = error { locator.answered(attempt) } else { locator.released(attempt) }
+          throw error
+        }
+        report(error, attempt, wasBegun: wasSent.isSet, after: started, trace: trace)
+        if wasSent.isSet {
+          guard case .result(let result) = error, result.wasNotProcessed else { throw error }
+        }
+      }
+    }
+    throw last ?? .noServer(locator.title)
+  }
+
+  /// Changes something over the service account's session: at `preferred`, or at the next server where that one certainly did not begin. What may have
+  /// been put before a server is not put before another.
+  func change(
+    preferring preferred: DirectoryServer?, deadline: Deadline, permission: BindPermission, trace: TraceRecorder,
+    _ body: @escaping @Sendable (LDAPConnection, Duration) async throws(LDAPFault) -> LDAPResult
+  ) async throws(LDAPFault) -> (result: LDAPResult, server: DirectoryServer) {
+    var last: LDAPFault?
+    let (servers, _) = try await locator.servers(for: .search, preferring: preferred, deadline: deadline)
+    for (index, server) in servers.enumerated() {
+      guard !deadline.hasPassed else { throw last ?? .noTime }
+      let isLast = index == servers.count - 1
+      let attempt = locator.begin(server, .search)
+      let wasSent = Flag()
+      let started = ContinuousClock.now
+      do throws(LDAPFault) {
+        let result = try await compartment(of: server).searches.lend(
+          deadline: share(of: deadline, isLast: isLast), opening: isLast ? nil : settings.timeouts.quickConnect, isLast: isLast,
+          begun: { self.locator.asked(attempt) }
+        ) { connection async throws(LDAPFault) -> LDAPResult in
+          guard !deadline.hasPassed else { throw .noTime }
+          guard await permission.isGiven() else { throw .withdrawn }
+          wasSent.isSet = true
+          let started = ContinuousClock.now
+          let result = try await body(connection, self.operationTimeout(deadline))
+          trace.add(.change, "\(server): \(result.summary)", since: started)
+          // A referral is how a read-only domain controller says that it does not change anything.
+          if result.wasNotProcessed || result.code == 10 || result.code == 1 { throw .result(result) }
+          return result
+        }
+        locator.answered(attempt)
+        return (result, server)
+      } catch {
+        last = error
+        if error.isCrowding, !wasSent.isSet, !deadline.hasPassed {
+          locator.released(attempt)
+          continue
+        }
+        if case .result(let result) = error, result.code == 10 {
+          locator.answered(attempt)
           continue
         }
         guard error.concernsServer else {

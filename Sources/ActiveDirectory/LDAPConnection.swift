@@ -2,6 +2,7 @@ import Bytes
 import CGSSAPI
 import CLDAP
 import Foundation
+import Identity
 import NIOCore
 
 /// One connection to a directory server. It lives on the directory loop, where libldap's handle is used only for what does not block.
@@ -124,21 +125,44 @@ actor LDAPConnection {
   /// A simple bind. Whatever is thrown, the try may have counted: nobody may repeat it elsewhere.
   ///
   /// This is the innermost of the three places where an empty password is refused: it would be an anonymous bind, and succeed.
-  func bind(_ name: String, password: Secret, timeout: Duration) async throws(LDAPFault) -> LDAPResult {
+  ///
+  /// - Parameter policy: whether to ask what the directory's password policy says (`LDAPResult.policy`).
+  func bind(_ name: String, password: Secret, policy: Bool = false, timeout: Duration) async throws(LDAPFault) -> LDAPResult {
     guard case .tls = protection else { throw .protocolViolation("a simple bind needs TLS") }
     guard !name.isEmpty, !name.utf8.contains(0) else { throw .protocolViolation("a bind needs a name") }
     guard !password.isEmpty, !password.contains(where: { $0 == 0 }) else { throw .protocolViolation("a bind needs a password") }
     var id: Int32 = 0
-    let sent = password.withBytes { bytes in
-      // libldap copies the bytes into the request and changes nothing; its field is just not declared const.
-      var credential = berval(
-        bv_len: ber_len_t(bytes.count), bv_val: UnsafeMutablePointer(mutating: bytes.baseAddress?.assumingMemoryBound(to: CChar.self)))
-      return ldap_sasl_bind(handle.pointer, name, nil, &credential, nil, nil, &id)
-    }
+    let sent = password.withValue { cldap_simple_bind(handle.pointer, name, $0, policy ? 1 : 0, &id) }
     guard sent == LDAP_SUCCESS else { throw .unreachable(handle.errorText) }
     let message = try await receive(id, until: .now.advanced(by: timeout))
     guard message.type == LDAP_RES_BIND else { throw .protocolViolation("the answer to a bind is no BindResponse") }
+    return policy ? try message.resultWithPolicy() : try message.result()
+  }
+
+  /// Deletes the old unicodePwd of an entry and adds the new one: AD's change, which needs the old password and obeys every rule, as opposed to its
+  /// reset (MS-ADTS 3.1.1.3.1.5.1). Whatever is thrown, the change may have been made.
+  func exchangeUnicodePassword(of name: String, old: Password, new: Password, timeout: Duration) async throws(LDAPFault) -> LDAPResult {
+    let handle = try opened()
+    let (before, after) = (UnicodePassword.value(old), UnicodePassword.value(new))
+    var id: Int32 = 0
+    let sent = before.withValue { before in after.withValue { cldap_exchange_value(handle.pointer, name, "unicodePwd", before, $0, &id) } }
+    guard sent == LDAP_SUCCESS else { throw .unreachable(handle.errorText) }
+    let message = try await receive(id, until: .now.advanced(by: timeout))
+    guard message.type == LDAP_RES_MODIFY else { throw .protocolViolation("the answer to a modification is no ModifyResponse") }
     return try message.result()
+  }
+
+  /// Password Modify (RFC 3062) with both passwords. Whatever is thrown, the change may have been made.
+  func modifyPassword(of name: String, old: Password, new: Password, timeout: Duration) async throws(LDAPFault) -> LDAPResult {
+    let handle = try opened()
+    var id: Int32 = 0
+    let sent = Secret(name.utf8).withValue { user in
+      old.secret.withValue { before in new.secret.withValue { cldap_modify_password(handle.pointer, user, before, $0, &id) } }
+    }
+    guard sent == LDAP_SUCCESS else { throw .unreachable(handle.errorText) }
+    let message = try await receive(id, until: .now.advanced(by: timeout))
+    guard message.type == LDAP_RES_EXTENDED else { throw .protocolViolation("the answer to a password modification is no ExtendedResponse") }
+    return try message.resultWithPolicy()
   }
 
   /// A SASL GSSAPI bind (RFC 4752) with the tickets in `cache`; from then on Kerberos signs and seals the connection both ways.
@@ -243,6 +267,17 @@ actor LDAPConnection {
   static func isQuiet(_ descriptor: Int32) -> Bool {
     var event = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     return poll(&event, 1, 0) == 0
+  }
+}
+
+extension Secret {
+  /// Lends the bytes as libldap takes them; it copies them into its request.
+  fileprivate func withValue<R>(_ body: (UnsafePointer<berval>) -> R) -> R {
+    withBytes { bytes in
+      var value = berval(
+        bv_len: ber_len_t(bytes.count), bv_val: UnsafeMutablePointer(mutating: bytes.baseAddress?.assumingMemoryBound(to: CChar.self)))
+      return body(&value)
+    }
   }
 }
 

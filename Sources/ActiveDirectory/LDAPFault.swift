@@ -93,6 +93,9 @@ struct LDAPResult: Sendable, Equatable {
   /// At most `maximumDiagnosticBytes` of the server's text, as bytes: nobody promised that they are UTF-8.
   var diagnostic: [UInt8]
 
+  /// What the directory's password policy says, where it was asked and says something.
+  var policy: PasswordPolicyError?
+
   static let maximumDiagnosticBytes = 512
 
   init(code: Int32, diagnostic: some Sequence<UInt8> = []) {
@@ -103,8 +106,14 @@ struct LDAPResult: Sendable, Equatable {
   /// Code, sub-code and the printable part of the text.
   var summary: String {
     let text = String(decoding: diagnostic.map { (0x20...0x7e).contains($0) ? $0 : UInt8(ascii: ".") }, as: UTF8.self)
-    return "result \(code)" + (text.isEmpty ? "" : " (\(text))")
+    return "result \(code)" + (text.isEmpty ? "" : " (\(text))") + (policy.map { ", password policy: \($0)" } ?? "")
   }
+}
+
+/// The error of a password policy response (draft-behera-ldap-password-policy-10 §6.2).
+enum PasswordPolicyError: Int32, Sendable {
+  case passwordExpired = 0, accountLocked, changeAfterReset, passwordModNotAllowed, mustSupplyOldPassword, insufficientPasswordQuality,
+    passwordTooShort, passwordTooYoung, passwordInHistory, passwordTooLong
 }
 
 /// An entry of a search.

@@ -155,6 +155,14 @@ final class LDAPMessage: @unchecked Sendable {
     return LDAPResult(code: code, diagnostic: UnsafeRawBufferPointer(start: diagnostic, count: length))
   }
 
+  /// With what the password policy says, where it was asked.
+  func resultWithPolicy() throws(LDAPFault) -> LDAPResult {
+    var result = try result()
+    let error = cldap_policy_error(handle.pointer, pointer)
+    result.policy = error < 0 ? nil : PasswordPolicyError(rawValue: error)
+    return result
+  }
+
   func extendedValue() -> [UInt8]? {
     var value: UnsafeMutablePointer<berval>?
     guard ldap_parse_extended_result(handle.pointer, pointer, nil, &value, 0) == LDAP_SUCCESS, let value else { return nil }

@@ -13,7 +13,7 @@ import NIOPosix
 /// ```
 /// Whoever is found or not, a question costs one search and one bind, so that an outsider learns nothing from the time.
 package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSource, LockoutPolicySource {
-  private struct Found: Sendable {
+  struct Found: Sendable {
     var entry: LDAPEntry
     var partition: DirectoryPartition
     var domain: DirectoryDomain
@@ -28,10 +28,10 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     case nobody(Refusal, server: DirectoryServer?)
   }
 
-  private let settings: DirectorySettings
+  let settings: DirectorySettings
   private let domains: [(domain: DirectoryDomain, partition: DirectoryPartition)]
   private let globalCatalog: DirectoryPartition?
-  private let logOn: ServiceLogOn
+  let logOn: ServiceLogOn
   private let standing: DirectoryAlarms
   private let loop: DirectoryLoop
   /// How many questions are on their way at once.
@@ -157,6 +157,34 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     }
   }
 
+  package func describe(_ userName: UserName, realm: RealmName, wanting: AttributeRequest, deadline: Deadline) async -> LookUpAnswer {
+    let trace = TraceRecorder()
+    let name = LoginName(userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
+    let wanted = PersonAttributes.permitted(wanting)
+    do throws(LDAPFault) {
+      guard !deadline.hasPassed else { throw .noTime }
+      try await logOn.check()
+      let described = try await admitted(deadline: deadline) { () async throws(LDAPFault) -> AcceptedPerson? in
+        guard case .person(let found) = try await find(name, wanted: wanted, deadline: deadline, trace: trace) else { return nil }
+        var tokens: [[UInt8]] = []
+        if wanting.groups, settings.kind == .activeDirectory {
+          // MS-ADTS 3.1.1.4.5.19: computed, and told in a search of the object itself only.
+          let query = LDAPSearch(
+            base: found.entry.distinguishedName, scope: .base, filter: .present("objectClass"), attributes: ["tokenGroups"], limit: 1)
+          tokens = try await found.partition.search(query, deadline: deadline, trace: trace).entries.first?.values("tokenGroups") ?? []
+        }
+        return try await person(found, userName: userName, wanting, wanted: wanted, tokens: tokens, deadline: deadline, trace: trace)
+      }
+      guard let described else { return LookUpAnswer(.nobody, trace: trace.notes) }
+      var answer = LookUpAnswer(.person(described.object.id), trace: trace.notes)
+      answer.person = described
+      return answer
+    } catch {
+      if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }
+      return LookUpAnswer(unknown: error.cause, trace: trace.notes)
+    }
+  }
+
   // MARK: The directory's own lockout
 
   package func refreshLockoutPolicy(deadline: Deadline) async {
@@ -174,7 +202,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   private static let patience = Duration.seconds(1)
 
   /// Runs `body` on the loop, once it is its turn. Throws `.noTime` or `.overloaded` where that did not come in time.
-  private func admitted<Value: Sendable>(
+  func admitted<Value: Sendable>(
     deadline: Deadline, _ body: () async throws(LDAPFault) -> Value
   ) async throws(LDAPFault) -> Value {
     try await withTaskExecutorPreference(loop) { () async throws(LDAPFault) -> Value in
@@ -193,14 +221,23 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     _ trace: TraceRecorder
   ) async throws(LDAPFault) -> Verdict {
     let wanted = PersonAttributes.permitted(request)
+    return try await judge(credential, wanted: wanted, attempt, deadline, permission, trace) { found async throws(LDAPFault) in
+      try await bind(as: found, credential, request, wanted: wanted, attempt, deadline: deadline, permission: permission, trace: trace)
+    }
+  }
+
+  /// Finds the person, and lets `bind` put the password before the directory as them; at the same cost where there is nobody.
+  func judge(
+    _ credential: Credential, wanted: [String], _ attempt: WeighedTry, _ deadline: Deadline, _ permission: BindPermission, _ trace: TraceRecorder,
+    bind: (Found) async throws(LDAPFault) -> Verdict
+  ) async throws(LDAPFault) -> Verdict {
     let name = LoginName(credential.userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
     switch try await find(name, wanted: wanted, deadline: deadline, trace: trace) {
     case .person(let found):
       // Another person's tries were reserved than would be asked now: nothing is put before the directory.
       if let allowance = attempt.allowance, try identifier(of: found) != allowance.expected { return .unknown(.nameMoved) }
       do throws(LDAPFault) {
-        return try await bind(
-          as: found, credential, request, wanted: wanted, attempt, deadline: deadline, permission: permission, trace: trace)
+        return try await bind(found)
       } catch {
         guard error == .withheld, case .refused(let refusal)? = attempt.verdict, refusal.reason == .keptFromDirectory else { throw error }
         // At the cost of a wrong password: the time must not tell strangers that the name exists.
@@ -269,20 +306,26 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     }
   }
 
-  private func identifier(of found: Found) throws(LDAPFault) -> Identifier {
+  func identifier(of found: Found) throws(LDAPFault) -> Identifier {
     guard let identifier = PersonAttributes.identifier(found.entry, kind: settings.kind) else {
       throw .protocolViolation("the service account cannot read the identifier of \(found.entry.distinguishedName)")
     }
     return identifier
   }
 
-  private func bind(
-    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], _ attempt: WeighedTry, deadline: Deadline,
-    permission: BindPermission, trace: TraceRecorder
+  /// - Parameters:
+  ///   - isExclusive: whether nobody but the server that found the person may be asked.
+  ///   - answered: hears who answered, and may go on with the same connection.
+  func bind(
+    as found: Found, _ credential: Credential, _ request: AttributeRequest, wanted: [String], _ attempt: WeighedTry, isExclusive: Bool = false,
+    deadline: Deadline, permission: BindPermission, trace: TraceRecorder,
+    answered: (@Sendable (DirectoryServer, LDAPConnection, LDAPResult) async throws(LDAPFault) -> Void)? = nil
   ) async throws(LDAPFault) -> Verdict {
     let identifier = try identifier(of: found)
     let object = DirectoryObject(realm: settings.realm, id: identifier)
     var companion = DirectoryPartition.BindCompanion(preferred: found.server, sending: { attempt.sending() })
+    companion.isExclusive = isExclusive
+    companion.answered = answered
     if let lockout = found.lockout, attempt.allowance != nil {
       companion.weigh = { server async throws(LDAPFault) in
         let (standing, policy) = try await lockout.weigh(
@@ -299,6 +342,15 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     case .unknown(let cause, _): return .unknown(cause)
     case .success: break
     }
+    return .accepted(
+      try await person(found, userName: credential.userName, request, wanted: wanted, tokens: tokens, deadline: deadline, trace: trace))
+  }
+
+  /// The person as the directory describes them now.
+  private func person(
+    _ found: Found, userName: UserName, _ request: AttributeRequest, wanted: [String], tokens: [[UInt8]], deadline: Deadline, trace: TraceRecorder
+  ) async throws(LDAPFault) -> AcceptedPerson {
+    let identifier = try identifier(of: found)
     let started = ContinuousClock.now
     let entry = try await completed(found, wanted: wanted, deadline: deadline, trace: trace)
     var names: [String]?
@@ -309,11 +361,10 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     if !wanted.isEmpty || request.groups {
       trace.add(.attributes, "\(attributes.count) attributes\(names.map { ", \($0.count) groups" } ?? "")", since: started)
     }
-    return .accepted(
-      AcceptedPerson(
-        object: object, immutableID: PersonAttributes.immutableID(entry, identifier: identifier),
-        userPrincipalName: entry.text("userPrincipalName") ?? credential.userName.text, attributes: attributes, groups: names,
-        passwordExpires: PersonAttributes.passwordExpiry(entry)))
+    return AcceptedPerson(
+      object: DirectoryObject(realm: settings.realm, id: identifier), immutableID: PersonAttributes.immutableID(entry, identifier: identifier),
+      userPrincipalName: entry.text("userPrincipalName") ?? userName.text, attributes: attributes, groups: names,
+      passwordExpires: PersonAttributes.passwordExpiry(entry))
   }
 
   /// The second half of what a found person would cost, bound to a name that no directory can have.

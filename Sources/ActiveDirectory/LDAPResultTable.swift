@@ -10,7 +10,12 @@ enum BindMeaning: Sendable, Equatable {
 
   init(_ result: LDAPResult, kind: DirectoryKind) {
     switch result.code {
+    // The password was right, and nothing but its change is allowed.
+    case 0 where kind == .openLDAP && result.policy == .changeAfterReset: self = .refused(.mustChangePassword, subCode: nil)
     case 0: self = .success
+    // OpenLDAP's policy looks at the age only after the password was found right.
+    case 49 where kind == .openLDAP && result.policy == .passwordExpired: self = .refused(.passwordExpired, subCode: nil)
+    case 49 where kind == .openLDAP && result.policy == .accountLocked: self = .refused(.directoryLocked, subCode: nil)
     case 49:  // invalidCredentials
       self = kind == .activeDirectory ? BindMeaning.ofDiagnostic(result.diagnostic) : .refused(.wrongPassword, subCode: nil)
     case 48 where kind == .openLDAP:  // inappropriateAuthentication: the entry has no password to compare with

@@ -45,3 +45,43 @@ static inline int cldap_gssapi_step(LDAP *handle, LDAPMessage *message, const ch
 
 /// Kerberos names the server as it was configured, without asking DNS for its "real" name.
 static inline int cldap_set_no_canonical_name(LDAP *handle) { return ldap_set_option(handle, LDAP_OPT_X_SASL_NOCANON, LDAP_OPT_ON); }
+
+/// A simple bind; with `policy`, asking what the directory's password policy says of it (draft-behera-ldap-password-policy-10 §6.1).
+static inline int cldap_simple_bind(LDAP *handle, const char *name, const struct berval *password, int policy, int *id) {
+  LDAPControl control = {LDAP_CONTROL_PASSWORDPOLICYREQUEST, {0, NULL}, 0}, *controls[] = {&control, NULL};
+  // libldap copies the bytes into the request and changes nothing; its parameters are just not declared const.
+  return ldap_sasl_bind(handle, name, LDAP_SASL_SIMPLE, (struct berval *)password, policy ? controls : NULL, NULL, id);
+}
+
+/// Deletes one value of an attribute and adds another in its place, in one step (RFC 4511 §4.6).
+static inline int cldap_exchange_value(
+    LDAP *handle, const char *name, const char *attribute, const struct berval *old, const struct berval *replacement, int *id) {
+  struct berval *deleted[] = {(struct berval *)old, NULL}, *added[] = {(struct berval *)replacement, NULL};
+  LDAPMod first = {LDAP_MOD_DELETE | LDAP_MOD_BVALUES, (char *)attribute, {NULL}}, second = {LDAP_MOD_ADD | LDAP_MOD_BVALUES, (char *)attribute, {NULL}};
+  first.mod_bvalues = deleted;
+  second.mod_bvalues = added;
+  LDAPMod *modifications[] = {&first, &second, NULL};
+  return ldap_modify_ext(handle, name, modifications, NULL, NULL, id);
+}
+
+/// Password Modify (RFC 3062) with the old and the new password, asking what the password policy says of it.
+static inline int cldap_modify_password(
+    LDAP *handle, const struct berval *user, const struct berval *old, const struct berval *replacement, int *id) {
+  LDAPControl control = {LDAP_CONTROL_PASSWORDPOLICYREQUEST, {0, NULL}, 0}, *controls[] = {&control, NULL};
+  return ldap_passwd(handle, (struct berval *)user, (struct berval *)old, (struct berval *)replacement, controls, NULL, id);
+}
+
+/// The error of a password policy response control (draft-behera §6.2); -1 where there is none.
+static inline int cldap_policy_error(LDAP *handle, LDAPMessage *message) {
+  LDAPControl **controls = NULL;
+  int answer = -1;
+  if (ldap_parse_result(handle, message, NULL, NULL, NULL, NULL, &controls, 0) != LDAP_SUCCESS || controls == NULL) return answer;
+  LDAPControl *control = ldap_control_find(LDAP_CONTROL_PASSWORDPOLICYRESPONSE, controls, NULL);
+  ber_int_t expire = -1, grace = -1;
+  LDAPPasswordPolicyError error = PP_noError;
+  if (control != NULL && ldap_parse_passwordpolicy_control(handle, control, &expire, &grace, &error) == LDAP_SUCCESS && error != PP_noError) {
+    answer = (int)error;
+  }
+  ldap_controls_free(controls);
+  return answer;
+}

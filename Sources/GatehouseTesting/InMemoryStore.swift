@@ -19,6 +19,7 @@ package actor InMemoryStore {
   var lockoutObjects: [DirectoryObject: LockoutState] = [:]
   var chain: AuditChainState
   var auditRows: [AuditRow] = []
+  var federation = InMemoryFederation()
 
   package init(node: String = "test-node") {
     self.node = node

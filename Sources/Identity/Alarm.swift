@@ -43,6 +43,8 @@ package enum AlarmCode: String, Sendable, CaseIterable, Codable {
   case lockoutUnreadable = "lockout-unreadable"
   case lockoutConflict = "lockout-conflict"
   case passwordSpray = "password-spray"
+  case relyingPartyPending = "relying-party-metadata-pending"
+  case relyingPartyMetadata = "relying-party-metadata-unreadable"
 }
 
 /// Who can be asked for what is wrong now.

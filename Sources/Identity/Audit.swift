@@ -12,7 +12,8 @@ package struct AuditEvent: Sendable, Equatable, Codable {
   /// What it was done to: the typed user name, an agent's name, a realm … at most 512 bytes.
   package var subject: String?
   package var object: Identifier?
-  /// `accepted`, `refused:<RefusalReason>`, `unknown:<UnknownCause>`, `done`, `denied`.
+  /// `accepted`, `refused:<RefusalReason>`, `unknown:<UnknownCause>`, `done`, `denied`;
+  /// of a change of a password also `tried`, `changed`, `not-taken:<PasswordRule, …>`.
   package var outcome: String
   /// Further facts; never a secret.
   package var details: [String: String]
@@ -36,8 +37,8 @@ package struct AuditEvent: Sendable, Equatable, Codable {
 }
 
 extension AuditEvent {
-  /// The agent whose verdict a sign-in's is.
-  package var agent: Identifier? { kind == .signIn ? details["agent"].flatMap { Identifier($0) } : nil }
+  /// The agent whose verdict a sign-in's (or a change's) is.
+  package var agent: Identifier? { kind == .signIn || kind == .passwordChange ? details["agent"].flatMap { Identifier($0) } : nil }
 }
 
 /// Every kind of event. Raw values are stored: never rename one.
@@ -45,6 +46,10 @@ package enum AuditKind: String, Sendable, CaseIterable, Codable {
   case signIn = "sign-in"
   /// Many sign-ins that were refused alike without being judged, in one row: `details` has how many, from where and in which minute.
   case signInsThrottled = "sign-in.throttled"
+  /// A password is about to be changed: written before anything is asked, so that no change is without a row.
+  case passwordChangeTried = "password.change-tried"
+  /// What came of it.
+  case passwordChange = "password.change"
   case sprayBegan = "spray.began"
   case sprayEnded = "spray.ended"
   case userUnlocked = "user.unlocked"
@@ -72,6 +77,19 @@ package enum AuditKind: String, Sendable, CaseIterable, Codable {
   case authorityPrepared = "authority.prepared"
   case authorityPromoted = "authority.promoted"
   case authorityRetired = "authority.retired"
+  case relyingPartyAdded = "relying-party.added"
+  case relyingPartyChanged = "relying-party.changed"
+  case relyingPartyRemoved = "relying-party.removed"
+  case relyingPartyRefreshed = "relying-party.metadata-refreshed"
+  case relyingPartyPending = "relying-party.metadata-pending"
+  case tokenIssued = "token.issued"
+  case tokenRefused = "token.refused"
+  case persistentNameMade = "persistent-name.made"
+  case signingKeyMade = "signing-key.made"
+  case federationChanged = "federation.changed"
+  case sessionBegan = "session.began"
+  case sessionEnded = "session.ended"
+  case logoutRefused = "logout.refused"
   case auditExported = "audit.exported"
   case auditPruned = "audit.pruned"
   case gatewayStarted = "gateway.started"

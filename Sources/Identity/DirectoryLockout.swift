@@ -158,6 +158,8 @@ package struct LookUpAnswer: Sendable, Equatable {
   package var cause: UnknownCause?
   /// The lockout policy of the person's own; nil where there is none or it was not told.
   package var lockout: DirectoryLockoutPolicy?
+  /// Who that is, where a description was asked for.
+  package var person: AcceptedPerson?
   package var trace: [TraceNote]
 
   package init(_ meaning: NameMeaning, lockout: DirectoryLockoutPolicy? = nil, trace: [TraceNote] = []) {

@@ -17,7 +17,7 @@ package struct TraceNote: Sendable, Equatable, Codable {
 
 /// The steps of a sign-in, in the order in which they happen.
 package enum TraceStep: String, Sendable, CaseIterable, Codable {
-  case frontEnd, realm, addressThrottle, lockout, agent, question, domainController, search, bind, attributes, verdict
+  case frontEnd, realm, addressThrottle, lockout, agent, question, domainController, search, bind, attributes, change, verdict, federation
 }
 
 /// A verdict and how it came about.
@@ -33,6 +33,10 @@ package struct Judgement: Sendable, Equatable {
   package var facts: LockoutFacts?
   /// Whom the name means, in answer to a look-up; then `verdict` judges nobody and is an `unknown`.
   package var meaning: NameMeaning?
+  /// Who that is, where a description was asked for. It says nothing of a password.
+  package var described: AcceptedPerson?
+  /// What came of the wish to change a password, in answer to that; see `changeOutcome`.
+  package var change: PasswordChangeOutcome?
 
   package init(_ verdict: Verdict, trace: [TraceNote] = [], uncertainTries: Int = 0, facts: LockoutFacts? = nil) {
     self.verdict = verdict
@@ -59,9 +63,16 @@ package protocol PasswordValidator: Sendable {
   func validate(_ credential: Credential, wanting: AttributeRequest, deadline: Deadline) async -> Judgement
   /// Whom a typed name means, by the same search as `validate`, without a password.
   func lookUp(_ userName: UserName, realm: RealmName, deadline: Deadline) async -> LookUpAnswer
+  /// The same, with the person as a verdict would describe them.
+  func describe(_ userName: UserName, realm: RealmName, wanting: AttributeRequest, deadline: Deadline) async -> LookUpAnswer
 }
 
 extension PasswordValidator {
+  /// For validators that cannot tell.
+  package func describe(_ userName: UserName, realm: RealmName, wanting: AttributeRequest, deadline: Deadline) async -> LookUpAnswer {
+    LookUpAnswer(unknown: .unsupportedByAgent)
+  }
+
   /// For validators that cannot tell: people are then counted under the typed name until a verdict tells whom it means.
   package func lookUp(_ userName: UserName, realm: RealmName, deadline: Deadline) async -> LookUpAnswer {
     LookUpAnswer(unknown: .unsupportedByAgent)

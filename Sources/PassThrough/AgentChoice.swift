@@ -14,9 +14,13 @@ extension HubState {
       guard !waiting.asked.contains(agent), let session = sessions[agent], session.realms.contains(realm) else { return nil }
       return agent
     }
+    // While agents are renewed, what the old ones do not know yet is for the others.
+    let mustChange =
+      waiting.question.kind == .changePassword
+      && (rosters[realm] ?? []).contains { sessions[$0].map { !$0.draining && $0.understands >= WorkRequest.changesPasswords } ?? false }
     func eligible(_ agent: Identifier) -> Session? {
       guard let session = sessions[agent], !session.draining, !waiting.asked.contains(agent), !mustBeProven || session.proven.contains(realm),
-        waiting.addressee != .another(than: agent)
+        waiting.addressee != .another(than: agent), !mustChange || session.understands >= WorkRequest.changesPasswords
       else { return nil }
       return session
     }

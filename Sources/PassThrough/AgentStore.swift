@@ -64,22 +64,8 @@ package struct EnrolmentTokenRecord: Sendable, Equatable {
   }
 }
 
-/// A secret document of the gateway's own (the agent CA's keys, the sealing key), already encrypted by `SecretProtector`, under a name, with a version for
-/// compare-and-swap.
-package struct ProtectedDocument: Sendable, Equatable {
-  package var name: String
-  package var ciphertext: [UInt8]
-  package var version: Int64
-
-  package init(name: String, ciphertext: [UInt8], version: Int64 = 0) {
-    self.name = name
-    self.ciphertext = ciphertext
-    self.version = version
-  }
-}
-
-/// Agents, enrolment tokens and the protected documents of the agent CA, as the store keeps them.
-package protocol AgentStore: Sendable {
+/// Agents, enrolment tokens and, among the protected documents, those of the agent CA, as the store keeps them.
+package protocol AgentStore: DocumentStore {
   func agents() async throws -> [AgentRecord]
   func agent(id: Identifier) async throws -> AgentRecord?
   func addToken(_ token: EnrolmentTokenRecord, audit: [AuditEvent]) async throws
@@ -90,9 +76,4 @@ package protocol AgentStore: Sendable {
   func enrol(_ agent: AgentRecord, tokenDigest: [UInt8], now: Instant, audit: [AuditEvent]) async throws
   /// Compare-and-swap on `agent.version`.
   func update(_ agent: AgentRecord, audit: [AuditEvent]) async throws
-  /// The document of this name, or nil.
-  func document(_ name: String) async throws -> ProtectedDocument?
-  /// Writes the document if the stored version equals `document.version` (0: it does not exist yet); the stored version becomes one more.
-  /// Throws `StoreError.conflict` otherwise.
-  func putDocument(_ document: ProtectedDocument, audit: [AuditEvent]) async throws
 }

@@ -32,7 +32,8 @@ extension HubState {
       session.answered += 1
       session.lastBeat = now
       session.silent = false
-      if case .unknown = judgement.verdict {
+      // Neither a look-up's answer nor a change's is a verdict.
+      if case .unknown(let cause) = judgement.verdict, judgement.meaning == nil, judgement.change.map({ $0 == .unknown(cause) }) ?? true {
         session.failingUntil = now + HubState.failurePause
       } else {
         session.failingUntil = 0
@@ -121,7 +122,7 @@ extension HubState {
         actions += takeBack(id, from: agent, because: "did not fetch the question", now: now)
         continue
       }
-      guard sessions[agent]?.reportsStages == true, waiting.asked.count < HubState.mostAgentsAsked,
+      guard sessions[agent]?.reportsStages == true, waiting.asked.count < waiting.mostAgents,
         waiting.deadline - now >= HubState.leastTimeForRetry, candidate(for: waiting, random: chance(of: id), now: now) != nil
       else { continue }
       if var session = sessions[agent] {
@@ -153,7 +154,7 @@ extension HubState {
       [.finish(question: id, Judgement(.unknown(cause), trace: waiting.notes, uncertainTries: waiting.uncertain), agent: nil)]
     }
     let mayRetry =
-      waiting.addressee == .anyone && waiting.asked.count < HubState.mostAgentsAsked && waiting.deadline - now >= HubState.leastTimeForRetry
+      waiting.addressee == .anyone && waiting.asked.count < waiting.mostAgents && waiting.deadline - now >= HubState.leastTimeForRetry
     if retrying, !mayRetry {
       pending[id] = nil
       return outcome(.agentLost)

@@ -144,6 +144,9 @@ package struct HubState: Sendable {
     /// How many agents were handed it and left no outcome: each may have put the password before the directory.
     var uncertain = 0
     var notes: [TraceNote] = []
+
+    /// How many agents may be handed it. A change is made once: whether a lost agent has made it, a second one could not tell from a wrong password.
+    var mostAgents: Int { question.kind == .changePassword ? 1 : HubState.mostAgentsAsked }
   }
 
   package internal(set) var sessions: [Identifier: Session] = [:]

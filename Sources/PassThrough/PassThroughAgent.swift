@@ -124,9 +124,9 @@ package struct PassThroughAgent: Service {
               let deadline = Deadline(after: .milliseconds(max(0, min(frame.remainingMilliseconds, 60_000))))
               hand.take(frame.id)
               // Opened here, in order; judged beside each other.
-              let password = Result { try opening?.open(frame) }
-              questions.addTask { await answer(frame, password: password, deadline: deadline, identity: identity, generation: generation) }
-              if case .failure = password { throw SealBroken() }
+              let passwords = Result { try opening?.openAll(frame) }
+              questions.addTask { await answer(frame, passwords: passwords, deadline: deadline, identity: identity, generation: generation) }
+              if case .failure = passwords { throw SealBroken() }
             }
           }
         } catch {
@@ -182,18 +182,18 @@ package struct PassThroughAgent: Service {
 
   /// Puts one question before the directory of its realm and signs what came of it.
   private func answer(
-    _ frame: QuestionFrame, password: Result<Password?, any Error>, deadline: Deadline, identity: AgentIdentity, generation: Int
+    _ frame: QuestionFrame, passwords: Result<SealedPasswords?, any Error>, deadline: Deadline, identity: AgentIdentity, generation: Int
   ) async {
     defer { hand.done(frame.id) }
     let body: VerdictBody
     switch QuestionKind(rawValue: frame.kind) {
-    case .lookUp:
+    case .lookUp, .describe:
       let judgement = await lookUp(frame, deadline: deadline, identity: identity)
       if judgement.meaning == nil, mayHandBack { return outbox.put([StageReport(question: frame.id, stage: .returned)]) }
       body = VerdictBody(judgement, at: now())
-    case .validate:
-      var judgement = await judge(frame, password: password, deadline: deadline, identity: identity)
-      if case .unknown = judgement.verdict {
+    case .validate, .changePassword:
+      var judgement = await judge(frame, passwords: passwords, deadline: deadline, identity: identity)
+      if case .unknown(let cause) = judgement.verdict, judgement.change.map({ $0 == .unknown(cause) }) ?? true {
         if hand.wasBound(frame.id) {
           judgement.uncertainTries = 1
         } else if mayHandBack {
@@ -207,14 +207,14 @@ package struct PassThroughAgent: Service {
   }
 
   private func judge(
-    _ frame: QuestionFrame, password: Result<Password?, any Error>, deadline: Deadline, identity: AgentIdentity
+    _ frame: QuestionFrame, passwords sealed: Result<SealedPasswords?, any Error>, deadline: Deadline, identity: AgentIdentity
   ) async -> Judgement {
-    let opened: Password?
-    do { opened = try password.get() } catch {
+    let passwords: SealedPasswords?
+    do { passwords = try sealed.get() } catch {
       return Judgement(.unknown(.sealingBroken), trace: [TraceNote(.question, "the sealed password did not open")])
     }
     // The gateway checked all of this; whoever sits between must find a second lock.
-    guard let opened else { return Judgement(.refused(Refusal(.malformedPassword))) }
+    guard let opened = passwords?.password else { return Judgement(.refused(Refusal(.malformedPassword))) }
     guard let userName = UserName(frame.userName) else { return Judgement(.refused(Refusal(.malformedUserName))) }
     guard identity.realms.contains(frame.realm), let validator = validators[frame.realm] else {
       return Judgement(.unknown(.unsupportedByAgent), trace: [TraceNote(.question, "this agent does not serve realm \(frame.realm)")])
@@ -227,6 +227,14 @@ package struct PassThroughAgent: Service {
     }
     let credential = Credential(userName: userName, password: opened, realm: frame.realm, allowance: frame.allowance)
     let permission = BindPermission { await mayBind(frame.id, deadline: deadline) }
+    if frame.kind == QuestionKind.changePassword.rawValue {
+      guard let changing = validator as? any DirectoryPasswordChange else {
+        return Judgement(
+          .unknown(.unsupportedByAgent), trace: [TraceNote(.question, "passwords of realm \(frame.realm) are not changed through this agent")])
+      }
+      guard let new = passwords?.newPassword else { return Judgement(change: .notTaken(PasswordRules(broken: [.other]))) }
+      return await changing.change(credential, to: new, wanting: frame.wanting, deadline: deadline, permission: permission)
+    }
     if let directory = validator as? any DirectoryPasswordValidator {
       return await directory.validate(credential, wanting: frame.wanting, deadline: deadline, permission: permission)
     }
@@ -241,9 +249,19 @@ package struct PassThroughAgent: Service {
     guard let userName = UserName(frame.userName), identity.realms.contains(frame.realm), let validator = validators[frame.realm] else {
       return Judgement(.unknown(.unsupportedByAgent), trace: [TraceNote(.question, "this agent does not serve realm \(frame.realm)")])
     }
-    let answer = await validator.lookUp(userName, realm: frame.realm, deadline: deadline)
+    let answer: LookUpAnswer
+    if frame.kind == QuestionKind.describe.rawValue {
+      guard frame.wanting.firstInvalidName == nil, frame.wanting.attributes.count <= 64 else {
+        return Judgement(.unknown(.unsupportedByAgent), trace: [TraceNote(.question, "an attribute name is malformed")])
+      }
+      answer = await validator.describe(userName, realm: frame.realm, wanting: frame.wanting, deadline: deadline)
+    } else {
+      answer = await validator.lookUp(userName, realm: frame.realm, deadline: deadline)
+    }
     if let meaning = answer.meaning {
-      return Judgement(meaning, trace: answer.trace, facts: answer.lockout.map { LockoutFacts(policy: $0, bindSent: false) })
+      var judgement = Judgement(meaning, trace: answer.trace, facts: answer.lockout.map { LockoutFacts(policy: $0, bindSent: false) })
+      judgement.described = answer.person
+      return judgement
     }
     return Judgement(.unknown(answer.cause ?? .internalError), trace: answer.trace)
   }
@@ -333,7 +351,10 @@ package struct PassThroughAgent: Service {
     let sent = ContinuousClock.now
     let answer = try await connection.heartbeat(
       Heartbeat(
-        capabilities: [QuestionKind.validate.rawValue, QuestionKind.lookUp.rawValue, StageReport.capability], software: software, clock: now(),
+        capabilities: [
+          QuestionKind.validate.rawValue, QuestionKind.lookUp.rawValue, QuestionKind.changePassword.rawValue,
+          QuestionKind.describe.rawValue, StageReport.capability,
+        ], software: software, clock: now(),
         alarms: standing, draining: draining, instance: instance,
         directories: weather.isEmpty ? nil : Array(weather.prefix(DirectoryReport.mostReports)),
         lockouts: validators.compactMap { realm, validator in

@@ -1,7 +1,7 @@
 import Identity
 
-/// The gateway's `PasswordValidator`: asks an agent.
-package struct PassThroughValidator: PasswordValidator {
+/// The gateway's `PasswordValidator` and `PasswordChange`: asks an agent.
+package struct PassThroughValidator: PasswordValidator, PasswordChange {
   private let hub: AgentHub
   private let registry: AgentRegistry
   private let opinions: SecondOpinions?
@@ -31,6 +31,34 @@ package struct PassThroughValidator: PasswordValidator {
     return LookUpAnswer(unknown: cause, trace: judgement.trace)
   }
 
+  package func describe(_ userName: UserName, realm: RealmName, wanting: AttributeRequest, deadline: Deadline) async -> LookUpAnswer {
+    let judgement = await ask(
+      Question(kind: .describe, realm: realm, userName: userName, password: nil, wanting: wanting, deadline: deadline))
+    guard let meaning = judgement.meaning else {
+      guard case .unknown(let cause) = judgement.verdict else { return LookUpAnswer(unknown: .agentAnswerInvalid, trace: judgement.trace) }
+      return LookUpAnswer(unknown: cause, trace: judgement.trace)
+    }
+    var answer = LookUpAnswer(meaning, lockout: judgement.facts?.policy, trace: judgement.trace)
+    answer.person = judgement.described
+    return answer
+  }
+
+  package func change(_ credential: Credential, to new: Password, wanting: AttributeRequest, deadline: Deadline) async -> Judgement {
+    await ask(
+      Question(
+        kind: .changePassword, realm: credential.realm, userName: credential.userName, password: credential.password, newPassword: new,
+        wanting: wanting, allowance: credential.allowance, deadline: deadline))
+  }
+
+  private static func word(_ kind: QuestionKind) -> String {
+    switch kind {
+    case .lookUp: "look-up"
+    case .describe: "description"
+    case .changePassword: "change"
+    case .validate, .policy, .canary: "question"
+    }
+  }
+
   /// Asks, and tells in the trace who answered and how long it took.
   private func ask(_ question: Question) async -> Judgement {
     let began = ContinuousClock.now
@@ -41,7 +69,7 @@ package struct PassThroughValidator: PasswordValidator {
     judgement.answeredBy = outcome.agent
     judgement.trace.insert(
       TraceNote(
-        .agent, "agent \(name), \(question.kind == .lookUp ? "look-up" : "question") \(question.id)",
+        .agent, "agent \(name), \(PassThroughValidator.word(question.kind)) \(question.id)",
         milliseconds: Double(took.components.attoseconds) / 1e15 + Double(took.components.seconds) * 1000),
       at: 0)
     return judgement

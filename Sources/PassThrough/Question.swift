@@ -5,12 +5,16 @@ import Identity
 
 /// What the gateway asks of an agent. An enum from the start: an agent that does not know a kind answers `unsupported`.
 package enum QuestionKind: String, Sendable, CaseIterable, Codable {
-  /// Is this the user's password? The only kind with a sealed password.
+  /// Is this the user's password?
   case validate
   /// Whom does this name mean? What is sealed is empty.
   case lookUp
+  /// Put the new password in the old one's place. Both are sealed in one message (`SealedPasswords`); asked of one agent only.
+  case changePassword
+  /// Who is this? As `lookUp`, answered with the attributes and groups that a verdict would carry.
+  case describe
   // Reserved for what comes: their meaning is fixed with the part that asks them.
-  case changePassword, policy, canary
+  case policy, canary
 }
 
 /// A question before it is sealed for one agent.
@@ -22,6 +26,8 @@ package struct Question: Sendable {
   package var userName: UserName
   /// Nil where the kind has none.
   package var password: Password?
+  /// The one to change it to, with `changePassword`.
+  package var newPassword: Password?
   package var wanting: AttributeRequest
   /// Nil for agents that do not know allowances, and where there is none.
   package var allowance: TryAllowance?
@@ -29,13 +35,14 @@ package struct Question: Sendable {
 
   package init(
     id: Identifier = Identifier(), kind: QuestionKind = .validate, realm: RealmName, userName: UserName, password: Password?,
-    wanting: AttributeRequest, allowance: TryAllowance? = nil, deadline: Deadline
+    newPassword: Password? = nil, wanting: AttributeRequest, allowance: TryAllowance? = nil, deadline: Deadline
   ) {
     self.id = id
     self.kind = kind
     self.realm = realm
     self.userName = userName
     self.password = password
+    self.newPassword = newPassword
     self.wanting = wanting
     self.allowance = allowance
     self.deadline = deadline

@@ -68,7 +68,7 @@ package final class SealingLane: Sendable {
   package func seal(_ questions: [Question]) throws -> [QuestionFrame] {
     try sender.withLock { sender in
       try questions.map { question in
-        var plaintext = question.password?.secret.withBytes { Data($0) } ?? Data()
+        var plaintext = SealedPasswords.plaintext(of: question)
         defer { plaintext.withUnsafeMutableBytes { bytes in if let base = bytes.baseAddress { wipe(base, bytes.count) } } }
         return QuestionFrame(question: question, sealed: Array(try sender.seal(plaintext, authenticating: question.digest.bytes)))
       }
@@ -90,14 +90,17 @@ package struct OpeningLane: Sendable {
       encapsulatedKey: Data(encapsulatedKey), authenticatedBy: gatewayKey)
   }
 
-  /// The password of `frame`; nil where it has none or one that may not be put before a directory. Throws where it does not open.
-  package mutating func open(_ frame: QuestionFrame) throws -> Password? {
+  /// The passwords of `frame`, without those that may not be put before a directory. Throws where it does not open.
+  mutating func openAll(_ frame: QuestionFrame) throws -> SealedPasswords {
     guard let sealed = StrictText.base64(frame.sealed) else { throw SealBroken() }
     var plaintext: Data
     do { plaintext = try recipient.open(sealed, authenticating: frame.digest.bytes) } catch { throw SealBroken() }
     defer { plaintext.withUnsafeMutableBytes { bytes in if let base = bytes.baseAddress { wipe(base, bytes.count) } } }
-    return Password(Secret(plaintext))
+    return SealedPasswords(plaintext, kind: frame.kind)
   }
+
+  /// The password of `frame`; nil where it has none or one that may not be put before a directory. Throws where it does not open.
+  package mutating func open(_ frame: QuestionFrame) throws -> Password? { try openAll(frame).password }
 }
 
 /// A sealed password did not open: tampered with, replayed, reordered, or sealed by somebody else.

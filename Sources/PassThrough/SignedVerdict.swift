@@ -6,7 +6,7 @@ import Identity
 
 /// What an agent says about a question, as it travels inside the signature.
 package struct VerdictBody: Sendable, Codable {
-  package enum Kind: String, Sendable, Codable { case accepted, refused, unknown, unsupported, lookedUp }
+  package enum Kind: String, Sendable, Codable { case accepted, refused, unknown, unsupported, lookedUp, described, changed, notTaken }
 
   package var kind: Kind
   package var person: AcceptedPerson?
@@ -16,6 +16,8 @@ package struct VerdictBody: Sendable, Codable {
   package var facts: LockoutFacts?
   /// In answer to a look-up: whom the name means; nil: nobody.
   package var object: Identifier?
+  /// Of a new password that the directory did not take.
+  package var rules: PasswordRules?
   package var trace: [TraceNote]
   /// When the agent judged, by its own clock.
   package var at: Instant
@@ -27,8 +29,17 @@ package struct VerdictBody: Sendable, Codable {
     facts = judgement.facts
     self.at = at
     if let meaning = judgement.meaning {
-      (kind, object) = (.lookedUp, meaning.object)
+      (kind, object, person) = (judgement.described == nil ? .lookedUp : .described, meaning.object, judgement.described)
       return
+    }
+    switch judgement.change {
+    case .changed(let person)?:
+      (kind, self.person) = (.changed, person)
+      return
+    case .notTaken(let rules)?:
+      (kind, self.rules) = (.notTaken, rules)
+      return
+    case .refused?, .unknown?, nil: break
     }
     switch judgement.verdict {
     case .accepted(let person): (kind, self.person) = (.accepted, person)
@@ -48,24 +59,41 @@ package struct VerdictBody: Sendable, Codable {
 
   /// The judgement, if kind and contents agree, fit the question's kind, and the person belongs to `realm`; nil otherwise.
   package func judgement(of asked: QuestionKind, realm: RealmName) -> Judgement? {
+    if kind == .described {
+      guard asked == .describe, let person, let object, person.object == DirectoryObject(realm: realm, id: object), refusal == nil, cause == nil else {
+        return nil
+      }
+      var judgement = Judgement(.person(object), trace: trace, facts: facts)
+      judgement.described = person
+      return judgement
+    }
     if kind == .lookedUp {
-      guard asked == .lookUp, person == nil, refusal == nil, cause == nil else { return nil }
+      // Somebody who is to be described and is not there is told as nobody.
+      guard asked == .lookUp || asked == .describe && object == nil, person == nil, refusal == nil, cause == nil else { return nil }
       return Judgement(object.map { .person($0) } ?? .nobody, trace: trace, facts: facts)
     }
-    guard object == nil else { return nil }
+    guard object == nil, rules == nil || kind == .notTaken else { return nil }
     switch kind {
+    case .changed:
+      guard asked == .changePassword, refusal == nil, cause == nil, person.map({ $0.object.realm == realm }) ?? true else { return nil }
+      return Judgement(change: .changed(person), trace: trace, facts: facts)
+    case .notTaken:
+      guard asked == .changePassword, let rules, person == nil, refusal == nil, cause == nil else { return nil }
+      return Judgement(change: .notTaken(rules), trace: trace, facts: facts)
     case .accepted:
       guard asked == .validate, let person, refusal == nil, cause == nil, person.object.realm == realm else { return nil }
       return Judgement(.accepted(person), trace: trace, facts: facts)
     case .refused:
-      guard asked == .validate, let refusal, person == nil, cause == nil, refusal.object.map({ $0.realm == realm }) ?? true else { return nil }
+      guard asked == .validate || asked == .changePassword, let refusal, person == nil, cause == nil,
+        refusal.object.map({ $0.realm == realm }) ?? true
+      else { return nil }
       return Judgement(.refused(refusal), trace: trace, facts: facts)
     case .unknown:
       guard let cause, person == nil, refusal == nil else { return nil }
       // An agent that does not tell may have bound, if it says itself that it got so far.
       let tries = uncertainTries ?? (trace.contains { $0.step == .bind || $0.step == .domainController } ? 1 : 0)
-      return Judgement(.unknown(cause), trace: trace, uncertainTries: asked == .validate ? max(0, min(tries, 4)) : 0, facts: facts)
-    case .unsupported, .lookedUp:
+      return Judgement(.unknown(cause), trace: trace, uncertainTries: asked == .lookUp || asked == .describe ? 0 : max(0, min(tries, 4)), facts: facts)
+    case .unsupported, .lookedUp, .described:
       guard person == nil, refusal == nil, cause == nil else { return nil }
       return Judgement(.unknown(.unsupportedByAgent), trace: trace)
     }

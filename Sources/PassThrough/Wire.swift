@@ -9,11 +9,13 @@ package struct WorkRequest: Sendable, Codable {
   package var lane: LaneID
   /// Drawn by chance when the agent's process starts: by it the gateway sees that the process before is gone, with all that it was asked.
   package var instance: Identifier?
-  /// What the agent understands of questions beyond the first version: 2 is allowances and look-ups. Nil: nothing. With every poll, since a
+  /// What the agent understands of questions beyond the first version: 2 is allowances and look-ups, 3 changes of passwords. Nil: nothing. With every poll, since a
   /// question may be handed out before the first heartbeat has arrived.
   package var understands: Int?
 
-  package static let currentUnderstanding = 2
+  package static let currentUnderstanding = 3
+  /// Who understands so much changes passwords.
+  package static let changesPasswords = 3
 
   package init(lane: LaneID, instance: Identifier? = nil, understands: Int? = WorkRequest.currentUnderstanding) {
     self.lane = lane

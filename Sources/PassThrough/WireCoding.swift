@@ -277,6 +277,7 @@ extension VerdictBody: WireMessage {
     uncertainTries = try json.optionalInteger("uncertainTries").map { Int(clamping: $0) }
     if let facts = json["facts"] { self.facts = try LockoutFacts(facts) }
     object = try json.optionalIdentifier("object")
+    if let rules = json["rules"] { self.rules = try PasswordRules(rules) }
   }
 
   package func write(_ json: inout CanonicalJSON) {
@@ -297,9 +298,41 @@ extension VerdictBody: WireMessage {
         json.key("refusal")
         refusal.write(&json)
       }
+      if let rules {
+        json.key("rules")
+        rules.write(&json)
+      }
       json.key("trace")
       json.array(trace) { $1.write(&$0) }
       if let uncertainTries { json.member("uncertainTries", Int64(uncertainTries)) }
+    }
+  }
+}
+
+extension PasswordRules {
+  fileprivate init(_ json: JSONValue) throws(WireFault) {
+    let broken = try json.list("broken") { (element) throws(WireFault) -> PasswordRule in
+      // A rule that a newer agent knows is one of which nothing more is known here.
+      guard let word = element.string else { throw .field("broken", "an array of strings") }
+      return PasswordRule(rawValue: word) ?? .other
+    }
+    self.init(
+      broken: Set(broken), minimumLength: try json.optionalInteger("minimumLength").map { Int(clamping: $0) },
+      historyLength: try json.optionalInteger("historyLength").map { Int(clamping: $0) },
+      minimumAgeSeconds: try json.optionalInteger("minimumAgeSeconds"),
+      complexity: json["complexity"] == nil ? nil : try json.flag("complexity"),
+      changeableFrom: try json.optionalInteger("changeableFrom").map { Instant(milliseconds: $0) })
+  }
+
+  fileprivate func write(_ json: inout CanonicalJSON) {
+    json.object { json in
+      json.key("broken")
+      json.array(brokenInOrder) { $0.string($1.rawValue) }
+      if let changeableFrom { json.member("changeableFrom", changeableFrom.milliseconds) }
+      if let complexity { json.member("complexity", complexity) }
+      if let historyLength { json.member("historyLength", Int64(historyLength)) }
+      if let minimumAgeSeconds { json.member("minimumAgeSeconds", minimumAgeSeconds) }
+      if let minimumLength { json.member("minimumLength", Int64(minimumLength)) }
     }
   }
 }

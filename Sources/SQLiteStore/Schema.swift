@@ -11,6 +11,7 @@ enum Schema {
     migrator.registerMigration("3 audit") { try $0.execute(sql: audit) }
     migrator.registerMigration("4 agents that lie") { try $0.execute(sql: lying) }
     migrator.registerMigration("5 lockout by person and address") { try $0.execute(sql: lockoutByPerson) }
+    migrator.registerMigration("6 relying parties and sessions") { try $0.execute(sql: federation) }
     return migrator
   }
 
@@ -103,6 +104,36 @@ enum Schema {
     ALTER TABLE lockout_object ADD COLUMN charges BLOB NOT NULL DEFAULT x'';
     ALTER TABLE lockout_object ADD COLUMN addresses BLOB NOT NULL DEFAULT x'';
     ALTER TABLE realm ADD COLUMN lockout BLOB;
+    """
+
+  // `federation` is one row. `relying_party.document` is JSON; name and entity_id stand beside it to be unique. `parties_version` counts every change.
+  // `participant.name` is JSON, `name_value` its value, to be found by. A session's relying parties go with it.
+  private static let federation = """
+    CREATE TABLE federation (
+      one INTEGER PRIMARY KEY CHECK (one = 1), entity_id BLOB, version INTEGER NOT NULL, parties_version INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO federation VALUES (1, NULL, 0, 0);
+    CREATE TABLE relying_party (
+      id BLOB NOT NULL PRIMARY KEY, name BLOB NOT NULL UNIQUE, entity_id BLOB NOT NULL UNIQUE, document BLOB NOT NULL, version INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE persistent_name (
+      relying_party BLOB NOT NULL REFERENCES relying_party ON DELETE CASCADE, realm BLOB NOT NULL, object BLOB NOT NULL, value BLOB NOT NULL,
+      PRIMARY KEY (relying_party, realm, object)
+    ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX persistent_name_value ON persistent_name (relying_party, value);
+    CREATE TABLE session (
+      digest BLOB NOT NULL PRIMARY KEY, realm BLOB NOT NULL, object BLOB NOT NULL, user_name BLOB NOT NULL, person BLOB NOT NULL,
+      authenticated INTEGER NOT NULL, ends INTEGER NOT NULL, is_kept INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_object ON session (realm, object);
+    CREATE INDEX session_ends ON session (ends);
+    CREATE TABLE participant (
+      session BLOB NOT NULL REFERENCES session ON DELETE CASCADE, relying_party BLOB NOT NULL REFERENCES relying_party ON DELETE CASCADE,
+      name BLOB, name_value BLOB, session_index BLOB NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (session, relying_party)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX participant_name ON participant (relying_party, name_value) WHERE name_value IS NOT NULL;
+    CREATE TABLE seen_message (issuer BLOB NOT NULL, id BLOB NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (issuer, id)) STRICT, WITHOUT ROWID;
+    CREATE INDEX seen_message_until ON seen_message (until);
     """
 
   // The columns of `audit_row` beside `event` are for searching only; what the row says, and what its hash covers, is `event`.

@@ -17,6 +17,11 @@ package struct Explanation: Sendable, Equatable, Codable {
     let who = event.subject ?? "-"
     let (verdict, inner) = Explanation.split(event.outcome)
     switch verdict {
+    case "refused" where event.kind == .tokenRefused || event.kind == .logoutRefused:
+      let what = event.kind == .tokenRefused ? "got no token" : "was refused a logout"
+      decision = "\(event.actor) \(what) at \(event.time)\(event.subject.map { " for \($0)" } ?? ""): \(inner)."
+      cause = event.trace.first.map(\.detail) ?? inner
+      remedy = "The checks below name what did not hold, with the clause that demands it; what to change is at the relying party or in `gatehouse rp show`."
     case "accepted":
       decision = "\(who) was signed in at \(event.time)."
       cause = "The directory accepted the password."
@@ -29,6 +34,29 @@ package struct Explanation: Sendable, Equatable, Codable {
       let reason = RefusalReason(rawValue: inner)
       cause = reason?.cause ?? inner
       remedy = reason?.remedy ?? "Look at the steps below."
+    case "changed":
+      decision = "\(who) changed their password at \(event.time)."
+      cause = "The directory accepted the old password and took the new one."
+      remedy =
+        event.details["signedIn"] == "false"
+        ? "The person could not be signed in with the new password at once (see the steps); they sign in with it." : "Nothing needs to be done."
+    case "not-taken":
+      let rules = inner.split(separator: ",").compactMap { PasswordRule(rawValue: String($0)) }
+      decision =
+        "\(who) could not change their password at \(event.time): the directory did not take the new one\(inner.isEmpty ? "" : ": \(inner)")."
+      cause =
+        "The old password was right. "
+        + (rules.isEmpty ? "The directory does not say which rule the new one breaks." : rules.map(\.cause).joined(separator: " "))
+      remedy =
+        rules.contains(.mayNotChange)
+        ? "Allow it: untick \"User cannot change password\", and see that the service account has the right Change Password (OpenLDAP: `write` on userPassword)."
+        : "The person chooses another password; the rules are in the domain's password policy or the person's password settings object."
+    case "unknown" where event.kind == .passwordChange:
+      decision =
+        "Whether \(who) changed their password could not be found out at \(event.time): \(inner). The person tries the new one first, then the old one."
+      let unknown = UnknownCause(rawValue: inner)
+      cause = unknown?.explanation.cause ?? inner
+      remedy = unknown?.explanation.remedy ?? "Look at the steps below."
     case "unknown":
       decision = "Whether \(who) is who they say could not be found out at \(event.time): \(inner). Nothing was counted against the user."
       let unknown = UnknownCause(rawValue: inner)
@@ -78,7 +106,23 @@ extension TraceStep {
     case .search: "Search"
     case .bind: "Bind"
     case .attributes: "Attributes"
+    case .change: "Change"
     case .verdict: "Verdict"
+    case .federation: "Check"
+    }
+  }
+}
+
+extension PasswordRule {
+  /// What it means that it is broken, for the one who runs the directory.
+  var cause: String {
+    switch self {
+    case .tooShort: "The new one is shorter than the policy's minimum length."
+    case .usedBefore: "The new one is the present one or in the password history."
+    case .tooSoon: "The present one is younger than the policy's minimum age."
+    case .tooSimple: "The new one does not meet the policy's complexity, or contains the person's name."
+    case .mayNotChange: "The account, or the directory's access rules, do not let this password be changed."
+    case .other: "A rule of which the directory tells nothing more."
     }
   }
 }

@@ -206,7 +206,8 @@ package enum Lockout {
   package static func events(_ events: [AuditEvent], standing: LockoutStanding, outcome: LockoutOutcome) -> [AuditEvent] {
     guard let refusal = standing.refusal, outcome.isDecided else { return events }
     return events.map { event in
-      guard event.kind == .signIn else { return event }
+      // A change that was made is told as made.
+      guard event.kind == .signIn || event.kind == .passwordChange && event.outcome != "changed" else { return event }
       var refused = event
       refused.outcome = "refused:\(refusal.rawValue)"
       if refused.details["outerCode"] != nil { refused.details["outerCode"] = refusal.outerCode.rawValue }

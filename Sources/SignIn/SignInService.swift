@@ -33,6 +33,8 @@ package struct SignInRequest: Sendable {
 package struct SignInAnswer: Sendable {
   package var reference: Reference
   package var verdict: Verdict
+  /// Of the wish to change a password.
+  var change: PasswordChangeOutcome?
   package var method: SignInMethod?
   package var realm: RealmName?
   package var time: Instant
@@ -40,10 +42,41 @@ package struct SignInAnswer: Sendable {
   package var retryAfter: Duration?
 }
 
+/// The wish to change a password, as a front-end hands it over.
+package struct PasswordChangeRequest: Sendable {
+  /// Name, old password, caller, and what shall come back about the person, as of a sign-in with the old password.
+  package var signIn: SignInRequest
+  /// As typed, not yet checked.
+  package var new: Secret
+
+  package init(_ signIn: SignInRequest, new: Secret) {
+    self.signIn = signIn
+    self.new = new
+  }
+}
+
+/// What comes of it, and under which reference it can be explained.
+package struct PasswordChangeAnswer: Sendable {
+  package var reference: Reference
+  package var outcome: PasswordChangeOutcome
+  package var method: SignInMethod?
+  package var realm: RealmName?
+  package var time: Instant
+  /// When a refusal by our own lock ends.
+  package var retryAfter: Duration?
+
+  /// A refusal, which is told as that of a sign-in with the old password.
+  package var refusedSignIn: SignInAnswer? {
+    guard case .refused(let refusal) = outcome else { return nil }
+    return SignInAnswer(reference: reference, verdict: .refused(refusal), method: method, realm: realm, time: time, retryAfter: retryAfter)
+  }
+}
+
 /// The one gate through which every password goes: realm → address → lockout → validator → audit → verdict.
 package struct SignInService: Sendable {
   private let realms: RealmDirectory
   private let validators: [SignInMethod: any PasswordValidator]
+  private let changers: [SignInMethod: any PasswordChange]
   private let lockouts: any LockoutStore
   private let audit: any AuditLog
   private let throttle: AddressThrottle
@@ -55,12 +88,14 @@ package struct SignInService: Sendable {
   private let logger: Logger
 
   package init(
-    realms: RealmDirectory, validators: [SignInMethod: any PasswordValidator], lockouts: any LockoutStore, audit: any AuditLog,
-    throttle: AddressThrottle, sprays: SprayGuard = SprayGuard(), ledger: ThrottleLedger? = nil, policies: LockoutPolicies,
+    realms: RealmDirectory, validators: [SignInMethod: any PasswordValidator],
+    changers: [SignInMethod: any PasswordChange] = [:], lockouts: any LockoutStore, audit: any AuditLog, throttle: AddressThrottle,
+    sprays: SprayGuard = SprayGuard(), ledger: ThrottleLedger? = nil, policies: LockoutPolicies,
     now: @escaping @Sendable () -> Instant, logger: Logger
   ) {
     self.realms = realms
     self.validators = validators
+    self.changers = changers
     self.lockouts = lockouts
     self.audit = audit
     self.throttle = throttle
@@ -79,8 +114,45 @@ package struct SignInService: Sendable {
     return answer
   }
 
-  private func judge(_ request: SignInRequest, frontEnd: FrontEnd) async -> SignInAnswer {
+  /// Changes a password by proof of the old one. What holds for the password of a sign-in holds for the old one: the same reservation, the same
+  /// counts, the same refusals. No change is made without its row: one is written before anything is asked, and one with the outcome.
+  package func changePassword(_ request: PasswordChangeRequest, frontEnd: FrontEnd) async -> PasswordChangeAnswer {
+    // It says nothing of the person, of whom nothing was asked.
+    guard let new = Password(request.new) else {
+      let answer = await conclude(
+        Judgement(.refused(Refusal(.malformedPassword))), request.signIn, frontEnd, Reference(), realm: nil,
+        [TraceNote(.frontEnd, "front-end \(frontEnd.name)"), TraceNote(.change, "the new password is none that a directory may be given")],
+        isChange: true)
+      guard case .refused? = answer.change else { return PasswordChangeAnswer(answer, outcome: Judgement(answer.verdict).changeOutcome) }
+      return PasswordChangeAnswer(answer, outcome: .notTaken(PasswordRules(broken: [request.new.isEmpty ? .tooShort : .other])))
+    }
+    let answer = await judge(request.signIn, changingTo: new, frontEnd: frontEnd)
+    return PasswordChangeAnswer(answer, outcome: answer.change ?? Judgement(answer.verdict).changeOutcome)
+  }
+
+  /// The same for a page that has checked name and passwords by their types.
+  package func changePassword(
+    userName: UserName, old: Password, new: Password, address: IPAddress?, application: String? = nil, correlation: String? = nil,
+    wanting: AttributeRequest = .none, deadline: Deadline, frontEnd: FrontEnd
+  ) async -> (outcome: PasswordChangeOutcome, reference: Reference) {
+    let answer = await changePassword(
+      PasswordChangeRequest(
+        SignInRequest(
+          userName: userName.text, password: old.secret, address: address, application: application, correlation: correlation, wanting: wanting,
+          deadline: deadline), new: new.secret), frontEnd: frontEnd)
+    return (answer.outcome, answer.reference)
+  }
+
+  private func judge(_ request: SignInRequest, changingTo new: Password? = nil, frontEnd: FrontEnd) async -> SignInAnswer {
     let reference = Reference()
+    let isChange = new != nil
+    func conclude(
+      _ verdict: Verdict, _ request: SignInRequest, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm?, _ trace: [TraceNote],
+      retryAfter: Duration? = nil, also more: [AuditEvent] = []
+    ) async -> SignInAnswer {
+      await self.conclude(
+        Judgement(verdict), request, frontEnd, reference, realm: realm, trace, retryAfter: retryAfter, also: more, isChange: isChange)
+    }
     var trace = [TraceNote(.frontEnd, "front-end \(frontEnd.name)\(request.address.map { ", client \($0)" } ?? "")")]
 
     guard let userName = UserName(request.userName) else {
@@ -110,6 +182,7 @@ package struct SignInService: Sendable {
     var policy: LockoutPolicy { policies.policy(of: realm) }
     var knowledge = NameKnowledge.stored
     var hasMoved = false
+    var wasTold = false
     var pause = Duration.milliseconds(5)
     while true {
       let reservation: LockoutReservation
@@ -155,7 +228,28 @@ package struct SignInService: Sendable {
           expected: reservation.object, undecided: reservation.undecided, charged: reservation.charges.count, isFamiliar: reservation.isFamiliar,
           refusedAt: refusedPasswords.refusedAt(fingerprint, now: now()), counted: reservation.counted)
       }
-      let judgement = await validator.validate(credential, wanting: request.wanting, deadline: request.deadline)
+      let judgement: Judgement
+      if let new {
+        guard let changer = changers[realm.method] else {
+          judgement = Judgement(.unknown(.unsupportedByAgent), trace: [TraceNote(.change, "passwords of this realm cannot be changed here")])
+          trace += judgement.trace
+          return await settle(
+            judgement, reservation, fingerprint, guess, request, name, frontEnd, reference, realm: realm, policy: policy, trace, isChange: true)
+        }
+        if !wasTold {
+          do {
+            try await audit.append([tried(request, frontEnd, reference, realm: realm, object: reservation.object)])
+            wasTold = true
+          } catch {
+            logger.error("a change of a password could not be recorded and is not made", metadata: ["error": "\(error)"])
+            _ = try? await lockouts.settle(reservation, outcome: .undecided, object: nil, policy: policy, now: now(), audit: [])
+            return answer(.unknown(.storeUnavailable), reference, realm: realm)
+          }
+        }
+        judgement = await changer.change(credential, to: new, wanting: request.wanting, deadline: request.deadline)
+      } else {
+        judgement = await validator.validate(credential, wanting: request.wanting, deadline: request.deadline)
+      }
       trace += judgement.trace
 
       if case .unknown(let cause) = judgement.verdict,
@@ -184,7 +278,7 @@ package struct SignInService: Sendable {
       }
       if let object = reservation.object { guess = sprays.guess(password, person: object.description, realm: realm.name, address: mark) }
       return await settle(
-        judgement, reservation, fingerprint, guess, request, name, frontEnd, reference, realm: realm, policy: policy, trace)
+        judgement, reservation, fingerprint, guess, request, name, frontEnd, reference, realm: realm, policy: policy, trace, isChange: isChange)
     }
   }
 
@@ -192,16 +286,24 @@ package struct SignInService: Sendable {
   private func settle(
     _ judgement: Judgement, _ held: LockoutReservation, _ fingerprint: RefusedPasswords.Fingerprint, _ guess: SprayState.Guess,
     _ request: SignInRequest, _ name: LockoutName, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm, policy: LockoutPolicy,
-    _ trace: [TraceNote]
+    _ trace: [TraceNote], isChange: Bool
   ) async -> SignInAnswer {
     let time = now()
     var reservation = held
     reservation.uncertain = judgement.uncertainTries
     let outcome: LockoutOutcome
     var object: Identifier?
-    switch judgement.verdict {
-    case .accepted(let person): (outcome, object) = (.succeeded, person.object.id)
-    case .refused(let refusal):
+    let change = isChange ? judgement.changeOutcome : nil
+    switch (judgement.verdict, change) {
+    case (_, .changed(let person)?):
+      (outcome, object) = (.succeeded, person?.object.id)
+      if person == nil { reservation.address = nil }
+    // Told of the old password only after it was found right.
+    case (_, .notTaken?):
+      outcome = .succeeded
+      reservation.address = nil
+    case (.accepted(let person), nil): (outcome, object) = (.succeeded, person.object.id)
+    case (.refused(let refusal), _):
       object = refusal.object?.id
       // A refusal that the directory gives only after the right password is no guess; neither does it prove more than that (law 1).
       outcome = refusal.reason.provesPassword ? .succeeded : refusal.reason.countsAsGuess ? .failed : .undecided
@@ -213,9 +315,11 @@ package struct SignInService: Sendable {
       case .userNotFound, .ambiguousName: if held.object == nil { refusedPasswords.refused(fingerprint, passwordSet: 0, now: time) }
       default: break
       }
-    case .unknown: outcome = judgement.mayHaveCounted ? .mayHaveCounted : .undecided
+    case (.unknown, _), (.accepted, _): outcome = judgement.mayHaveCounted ? .mayHaveCounted : .undecided
     }
-    var events = [event(judgement.verdict, request, frontEnd, reference, realm: realm, trace, time: time, agent: judgement.answeredBy)]
+    var events = [
+      event(judgement, request, frontEnd, reference, realm: realm, trace, time: time, agent: judgement.answeredBy, isChange: isChange)
+    ]
     switch outcome {
     case .failed:
       throttle.guessFailed(from: request.address, now: .now)
@@ -229,14 +333,17 @@ package struct SignInService: Sendable {
         reservation, outcome: outcome, object: object, shown: Lockout.shown(held, facts: judgement.facts, now: time), policy: policy, now: time,
         audit: events)
       // A spelling that turned out to mean somebody who is locked or blocked: the lock answers, whatever the directory said.
-      if let refusal = standing.refusal, outcome.isDecided {
+      // A change that was made was made: whoever changed it must hear so.
+      if let refusal = standing.refusal, outcome.isDecided, !(change?.isChanged ?? false) {
         return answer(.refused(Refusal(refusal)), reference, realm: realm, time: time)
       }
     } catch {
       logger.error("a verdict could not be recorded and is withheld", metadata: ["reference": "\(reference)", "error": "\(error)"])
       return answer(.unknown(.storeUnavailable), reference, realm: realm)
     }
-    return answer(judgement.verdict, reference, realm: realm, time: time)
+    var result = answer(judgement.verdict, reference, realm: realm, time: time)
+    result.change = change
+    return result
   }
 
   /// The refusal of a guess from a source that is being slowed, or that belongs to a spray; nil where it may go ahead. People at addresses from
@@ -302,17 +409,18 @@ package struct SignInService: Sendable {
 
   /// Records a verdict that no reservation belongs to.
   private func conclude(
-    _ verdict: Verdict, _ request: SignInRequest, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm?, _ trace: [TraceNote],
-    retryAfter: Duration? = nil, also more: [AuditEvent] = []
+    _ judgement: Judgement, _ request: SignInRequest, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm?, _ trace: [TraceNote],
+    retryAfter: Duration? = nil, also more: [AuditEvent] = [], isChange: Bool
   ) async -> SignInAnswer {
     let time = now()
     do {
-      try await audit.append([event(verdict, request, frontEnd, reference, realm: realm, trace, time: time)] + more)
+      try await audit.append([event(judgement, request, frontEnd, reference, realm: realm, trace, time: time, isChange: isChange)] + more)
     } catch {
       logger.error("a verdict could not be recorded and is withheld", metadata: ["reference": "\(reference)", "error": "\(error)"])
       return answer(.unknown(.storeUnavailable), reference, realm: realm)
     }
-    var result = answer(verdict, reference, realm: realm, time: time)
+    var result = answer(judgement.verdict, reference, realm: realm, time: time)
+    result.change = isChange ? judgement.changeOutcome : nil
     result.retryAfter = retryAfter
     return result
   }
@@ -321,33 +429,69 @@ package struct SignInService: Sendable {
     SignInAnswer(reference: reference, verdict: verdict, method: realm?.method, realm: realm?.name, time: time ?? now())
   }
 
-  private func event(
-    _ verdict: Verdict, _ request: SignInRequest, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm?, _ trace: [TraceNote],
-    time: Instant, agent: Identifier? = nil
-  ) -> AuditEvent {
+  private func details(_ request: SignInRequest, realm: Realm?) -> [String: String] {
     var details: [String: String] = [:]
-    details["agent"] = agent?.description
     details["address"] = request.address?.description
     details["application"] = request.application.map { cut($0, 256) }
     details["correlation"] = request.correlation.map { cut($0, 128) }
     details["method"] = realm?.method.rawValue
+    return details
+  }
+
+  /// That a password is about to be changed. The reference is the outcome's; here it is a detail, so that it leads to one row.
+  private func tried(
+    _ request: SignInRequest, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm, object: Identifier?
+  ) -> AuditEvent {
+    var details = details(request, realm: realm)
+    details["reference"] = reference.text
+    return AuditEvent(
+      time: now(), kind: .passwordChangeTried, actor: frontEnd.name, realm: realm.name, subject: cut(request.userName, 512), object: object,
+      outcome: "tried", details: details)
+  }
+
+  private func event(
+    _ judgement: Judgement, _ request: SignInRequest, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm?, _ trace: [TraceNote],
+    time: Instant, agent: Identifier? = nil, isChange: Bool
+  ) -> AuditEvent {
+    var details = details(request, realm: realm)
+    details["agent"] = agent?.description
     let outcome: String
     var object: Identifier?
-    switch verdict {
-    case .accepted(let person):
+    switch (judgement.verdict, isChange ? judgement.changeOutcome : nil) {
+    case (_, .changed(let person)?):
+      outcome = "changed"
+      object = person?.object.id
+      details["signedIn"] = "\(person != nil)"
+    case (_, .notTaken(let rules)?):
+      let broken = rules.brokenInOrder.map(\.rawValue).joined(separator: ",")
+      outcome = broken.isEmpty ? "not-taken" : "not-taken:\(broken)"
+    case (_, .unknown(let cause)?): outcome = "unknown:\(cause.rawValue)"
+    case (.accepted(let person), _):
       outcome = "accepted"
       object = person.object.id
       details["upn"] = cut(person.userPrincipalName, 320)
-    case .refused(let refusal):
+    case (.refused(let refusal), _):
       outcome = "refused:\(refusal.reason.rawValue)"
       object = refusal.object?.id
       details["subCode"] = refusal.subCode.map { cut($0, 16) }
       details["outerCode"] = refusal.reason.outerCode.rawValue
-    case .unknown(let cause): outcome = "unknown:\(cause.rawValue)"
+    case (.unknown(let cause), _): outcome = "unknown:\(cause.rawValue)"
     }
     return AuditEvent(
-      time: time, kind: .signIn, reference: reference, actor: frontEnd.name, realm: realm?.name, subject: cut(request.userName, 512),
+      time: time, kind: isChange ? .passwordChange : .signIn, reference: reference, actor: frontEnd.name, realm: realm?.name,
+      subject: cut(request.userName, 512),
       object: object, outcome: outcome, details: details, trace: trace)
+  }
+}
+
+extension PasswordChangeOutcome {
+  var isChanged: Bool { if case .changed = self { true } else { false } }
+}
+
+extension PasswordChangeAnswer {
+  fileprivate init(_ answer: SignInAnswer, outcome: PasswordChangeOutcome) {
+    self.init(
+      reference: answer.reference, outcome: outcome, method: answer.method, realm: answer.realm, time: answer.time, retryAfter: answer.retryAfter)
   }
 }
 

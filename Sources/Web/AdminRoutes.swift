@@ -20,6 +20,7 @@ struct AdminRoutes: Sendable {
     AdminLockoutRoutes(services: services).add(to: router)
     AdminAuditRoutes(services: services).add(to: router)
     AdminDirectoryRoutes(services: services).add(to: router)
+    AdminFederationRoutes(services: services).add(to: router)
   }
 
   private func addStatus(to router: Router<GatewayRequestContext>) {
@@ -296,9 +297,9 @@ func segment(_ name: String, of context: GatewayRequestContext) throws -> String
 }
 
 /// The JSON body of an admin request. Throws `RequestFault`.
-func decodeAdmin<T: Decodable>(_ request: Request) async throws -> T {
+func decodeAdmin<T: Decodable>(_ request: Request, limit: Int = 64 * 1024) async throws -> T {
   var request = request
-  let bytes = try await request.readBody(limit: 64 * 1024)
+  let bytes = try await request.readBody(limit: limit)
   do { _ = try JSONText(object: bytes) } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
   do { return try JSONDecoder().decode(T.self, from: Data(bytes)) } catch { throw RequestFault.malformed(describe(error)) }
 }

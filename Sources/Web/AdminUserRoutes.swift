@@ -40,6 +40,15 @@ struct AdminUserRoutes: Sendable {
       case "block":
         let meaning = try await services.signIn.learn(name, realm: realm, deadline: Deadline(after: services.deadline))
         try await services.lockouts.setBlocked(true, lockoutName, now: now, audit: [event(.userBlocked)])
+        // After the block, so that nobody begins another session in between.
+        var known = meaning?.object
+        if known == nil {
+          known = try await services.lockouts.locked(now: now, limit: 10_000).first { $0.realm == lockoutName.realm && $0.key == lockoutName.key }?.object
+        }
+        if let object = known {
+          try await services.federation.sessions.endAll(
+            of: DirectoryObject(realm: realm.name, id: object), actor: actor, reason: "blocked", now: now)
+        }
         let extent =
           switch meaning {
           case .person: "by every name that leads to them"

@@ -181,23 +181,7 @@ extension SignInAnswer {
         json.member("reference", reference.text)
         json.member("time", time.milliseconds)
         json.key("user")
-        json.object { json in
-          json.key("attributes")
-          json.object { json in
-            for (name, values) in person.attributes.sorted(by: { $0.key < $1.key }) {
-              json.key(name)
-              json.array(values) { $0.string($1) }
-            }
-          }
-          if let groups = person.groups {
-            json.key("groups")
-            json.array(groups) { $0.string($1) }
-          }
-          json.member("immutableId", person.immutableID)
-          json.member("objectId", person.object.id.description)
-          if let expires = person.passwordExpires { json.member("passwordExpires", expires.milliseconds) }
-          json.member("userPrincipalName", person.userPrincipalName)
-        }
+        person.write(&json)
         json.member("verdict", "accepted")
       case .refused(let refusal):
         // Realm and method would tell names with a realm from names without one: a refusal carries neither.
@@ -219,6 +203,80 @@ extension SignInAnswer {
         json.member("verdict", "unknown")
         // Spread, so that many who were turned away together do not come back together.
         fields[.retryAfter] = "\(Int.random(in: 1...5))"
+      }
+    }
+    fields[.contentType] = "application/json"
+    return Response(status: status, headers: fields, body: .init(byteBuffer: ByteBuffer(bytes: json.bytes)))
+  }
+}
+
+extension AcceptedPerson {
+  fileprivate func write(_ json: inout CanonicalJSON) {
+    json.object { json in
+      json.key("attributes")
+      json.object { json in
+        for (name, values) in attributes.sorted(by: { $0.key < $1.key }) {
+          json.key(name)
+          json.array(values) { $0.string($1) }
+        }
+      }
+      if let groups {
+        json.key("groups")
+        json.array(groups) { $0.string($1) }
+      }
+      json.member("immutableId", immutableID)
+      json.member("objectId", object.id.description)
+      if let passwordExpires { json.member("passwordExpires", passwordExpires.milliseconds) }
+      json.member("userPrincipalName", userPrincipalName)
+    }
+  }
+}
+
+extension PasswordChangeAnswer {
+  /// Status and body, and Retry-After where waiting helps. A refusal looks like that of a sign-in.
+  func response() -> Response {
+    if let refusal = refusedSignIn { return refusal.response() }
+    var fields = HTTPFields()
+    var status = HTTPResponse.Status.ok
+    var json = CanonicalJSON()
+    json.object { json in
+      switch outcome {
+      case .changed(let person):
+        json.member("method", method?.rawValue)
+        json.member("realm", realm?.text)
+        json.member("reference", reference.text)
+        json.member("time", time.milliseconds)
+        if let person {
+          json.key("user")
+          person.write(&json)
+        }
+        json.member("verdict", "changed")
+      case .notTaken(let rules):
+        json.member("code", "new_password_not_taken")
+        json.member("message", rules.sentences.joined(separator: " "))
+        json.member("reference", reference.text)
+        json.key("rules")
+        json.object { json in
+          json.key("broken")
+          json.array(rules.brokenInOrder) { $0.string($1.code) }
+          if let from = rules.changeableFrom { json.member("changeableFrom", from.milliseconds) }
+          if let complexity = rules.complexity { json.member("complexity", complexity) }
+          if let length = rules.historyLength { json.member("historyLength", Int64(length)) }
+          if let age = rules.minimumAgeSeconds { json.member("minimumAgeSeconds", age) }
+          if let length = rules.minimumLength { json.member("minimumLength", Int64(length)) }
+        }
+        json.member("time", time.milliseconds)
+        json.member("verdict", "not_taken")
+      case .unknown(let cause):
+        status = .serviceUnavailable
+        json.member("aadsts", Int64(cause.aadsts))
+        json.member("code", "could_not_find_out")
+        json.member("message", PasswordChangeOutcome.unknownSentence)
+        json.member("reference", reference.text)
+        json.member("time", time.milliseconds)
+        json.member("verdict", "unknown")
+        fields[.retryAfter] = "\(Int.random(in: 1...5))"
+      case .refused: break
       }
     }
     fields[.contentType] = "application/json"

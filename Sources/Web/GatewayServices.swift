@@ -20,6 +20,7 @@ package struct GatewayServices: Sendable {
   package var authority: AgentAuthority
   package var canaries: CanaryRegister
   package var quarantine: AgentQuarantine
+  package var federation: SignOnServices
   /// The lockout that an account of a realm is under, as its directory says.
   package var lockoutThreshold: @Sendable (RealmName, UserName) async -> LockoutThreshold
   package var alarms: [any AlarmSource]
@@ -39,6 +40,7 @@ package struct GatewayServices: Sendable {
     signIn: SignInService, admission: AdmissionGate, desk: FrontEndDesk, frontEnds: any FrontEndStore, realms: RealmDirectory,
     realmStore: any RealmStore, lockouts: any LockoutStore, lockoutPolicies: LockoutPolicies, audit: any AuditLog, hub: AgentHub,
     registry: AgentRegistry, enrolment: AgentEnrolment, authority: AgentAuthority, canaries: CanaryRegister, quarantine: AgentQuarantine,
+    federation: SignOnServices,
     lockoutThreshold: @escaping @Sendable (RealmName, UserName) async -> LockoutThreshold, alarms: [any AlarmSource], nodes: [String],
     nodeName: String, deadline: Duration,
     started: Instant, now: @escaping @Sendable () -> Instant, obstacles: @escaping @Sendable () async -> [String],
@@ -59,6 +61,7 @@ package struct GatewayServices: Sendable {
     self.authority = authority
     self.canaries = canaries
     self.quarantine = quarantine
+    self.federation = federation
     self.lockoutThreshold = lockoutThreshold
     self.alarms = alarms
     self.nodes = nodes

@@ -88,6 +88,10 @@ package struct GatewayWeb: Sendable {
     signInRoutes.add(to: router)
     RealmDiscoveryRoutes(realms: services.realms).add(to: router)
     agentRoutes(proxies: proxies).addPublic(to: router)
+    SignOnRoutes(
+      services: services.federation, signIn: services.signIn, realms: services.realms, gate: services.admission, proxies: proxies,
+      deadline: services.deadline, now: services.now
+    ).add(to: router)
     return router
   }
 

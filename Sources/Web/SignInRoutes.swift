@@ -6,7 +6,7 @@ import Identity
 import Logging
 import SignIn
 
-/// `POST /v1/sign-in`: the front-ends' question.
+/// `POST /v1/sign-in`: the front-ends' question; and `POST /v1/change-password`, which is one more field.
 struct SignInRoutes: Sendable {
   let service: SignInService
   let desk: FrontEndDesk
@@ -18,22 +18,49 @@ struct SignInRoutes: Sendable {
 
   func add(to router: Router<GatewayRequestContext>) {
     router.post(RouterPath(OverloadHandler.path)) { request, context in try await signIn(request, context) }
+    router.post("/v1/change-password") { request, context in try await changePassword(request, context) }
   }
 
   private func signIn(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
-    var request = request
     let arrived = ContinuousClock.now
     guard gate.enter(waited: context.facts.waited(now: arrived)) else { throw overloadFault() }
     defer { gate.leave() }
-    let frontEnd = try authenticate(request, context)
-    guard desk.mayAsk(frontEnd, now: arrived) else { throw RequestFault.rateExceeded(retryAfterSeconds: 1) }
-    guard isJSON(request.headers[.contentType]) else { throw RequestFault.unsupportedMediaType }
-    let question = try decode(try await request.readBody(limit: limits.body), arrived: arrived)
+    let (frontEnd, body) = try await read(request, context, arrived: arrived, fields: SignInRoutes.fields)
+    let question = try decode(body, arrived: arrived)
     let answer = await service.signIn(question, frontEnd: frontEnd)
     // The audit tells every sign-in; a line of log for each would say it again and cost more than the answer.
     context.logger.debug(
       "sign-in", metadata: ["reference": "\(answer.reference)", "frontEnd": "\(frontEnd.name)", "verdict": "\(answer.verdict.word)"])
     return answer.response()
+  }
+
+  private func changePassword(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
+    let arrived = ContinuousClock.now
+    guard gate.enter(waited: context.facts.waited(now: arrived)) else { throw overloadFault() }
+    defer { gate.leave() }
+    let (frontEnd, body) = try await read(request, context, arrived: arrived, fields: SignInRoutes.fields.union(["newPassword"]))
+    guard let value = body.member("newPassword") else { throw RequestFault.malformed("The field \"newPassword\" is missing.") }
+    guard let new = value.secret else { throw RequestFault.malformed("The field \"newPassword\" must be a string.") }
+    let answer = await service.changePassword(PasswordChangeRequest(try decode(body, arrived: arrived), new: new), frontEnd: frontEnd)
+    context.logger.debug("change of a password", metadata: ["reference": "\(answer.reference)", "frontEnd": "\(frontEnd.name)"])
+    return answer.response()
+  }
+
+  /// Who asks, and the body with no field but `fields`.
+  private func read(
+    _ request: Request, _ context: GatewayRequestContext, arrived: ContinuousClock.Instant, fields: Set<String>
+  ) async throws -> (FrontEnd, JSONValue) {
+    var request = request
+    let frontEnd = try authenticate(request, context)
+    guard desk.mayAsk(frontEnd, now: arrived) else { throw RequestFault.rateExceeded(retryAfterSeconds: 1) }
+    guard isJSON(request.headers[.contentType]) else { throw RequestFault.unsupportedMediaType }
+    let bytes = try await request.readBody(limit: limits.body)
+    let body: JSONValue
+    do { body = try JSONText(object: bytes).root } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
+    if let unknown = body.members?.first(where: { !fields.contains($0.name) })?.name {
+      throw RequestFault.malformed("The field \"\(unknown.prefix(64))\" is not known. Known: \(fields.sorted().joined(separator: ", ")).")
+    }
+    return (frontEnd, body)
   }
 
   /// The front-end by its API key, or by its certificate on the mutual-TLS listener. Throws `RequestFault.unauthenticated`.
@@ -55,13 +82,7 @@ struct SignInRoutes: Sendable {
     "userName", "password", "clientAddress", "application", "correlationId", "deadlineMilliseconds", "attributes", "groups",
   ]
 
-  private func decode(_ bytes: [UInt8], arrived: ContinuousClock.Instant) throws -> SignInRequest {
-    let body: JSONValue
-    do { body = try JSONText(object: bytes).root } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
-    if let unknown = body.members?.first(where: { !SignInRoutes.fields.contains($0.name) })?.name {
-      throw RequestFault.malformed(
-        "The field \"\(unknown.prefix(64))\" is not known. Known: \(SignInRoutes.fields.sorted().joined(separator: ", ")).")
-    }
+  private func decode(_ body: JSONValue, arrived: ContinuousClock.Instant) throws -> SignInRequest {
     func text(_ name: String) throws -> String? { try body[name].map { try expect($0.string, name, "a string") } }
     func expect<Value>(_ value: Value?, _ name: String, _ kind: String) throws -> Value {
       guard let value else { throw RequestFault.malformed("The field \"\(name)\" must be \(kind).") }

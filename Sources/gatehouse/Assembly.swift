@@ -2,11 +2,13 @@ import ActiveDirectory
 import AgentLink
 import Bytes
 import Crypto
+import Federation
 import Foundation
 import Identity
 import KeyStore
 import Logging
 import NIOSSL
+import Outbound
 import PassThrough
 import SQLiteStore
 import ServiceLifecycle
@@ -23,6 +25,7 @@ let wallClock: @Sendable () -> Instant = { Instant(Date()) }
 struct GatewayAssembly {
   let group: ServiceGroup
   private let store: EmbeddedStore
+  private let outbound: OutboundClient
 
   init(_ configuration: GatewayConfiguration) async throws {
     let logger = Logger(label: "gatehouse")
@@ -77,11 +80,15 @@ struct GatewayAssembly {
     let ledger = ThrottleLedger(audit: store)
     let validator = PassThroughValidator(hub: hub, registry: registry, opinions: opinions)
     let signIn = SignInService(
-      realms: realms, validators: [.passThrough: validator], lockouts: store, audit: store, throttle: AddressThrottle(), sprays: sprays,
-      ledger: ledger, policies: policies, now: now, logger: logger)
+      realms: realms, validators: [.passThrough: validator], changers: [.passThrough: validator], lockouts: store, audit: store,
+      throttle: AddressThrottle(), sprays: sprays, ledger: ledger, policies: policies, now: now, logger: logger)
     let conflicts = LockoutConflicts(realms: realms, policies: policies, now: now)
 
     let publicURL = configuration.publicURL.description
+    let outbound = try OutboundClient(authorityFile: configuration.federationAuthorityFile)
+    self.outbound = outbound
+    let federation = try await FederationAssembly(
+      configuration, store: store, protector: protector, realms: realms, validator: validator, outbound: outbound, now: now, logger: logger)
     let nodes = [configuration.mutualTLSListener.url.description]
     let enrolment = AgentEnrolment(
       store: store, audit: store, authority: authority, registry: registry, publicURL: publicURL, nodes: nodes)
@@ -100,7 +107,7 @@ struct GatewayAssembly {
     let services = GatewayServices(
       signIn: signIn, admission: admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
       lockoutPolicies: policies, audit: store, hub: hub, registry: registry, enrolment: enrolment, authority: authority, canaries: canaries,
-      quarantine: quarantine,
+      quarantine: quarantine, federation: federation.services,
       lockoutThreshold: { realm, user in
         let answer = await validator.lookUp(user, realm: realm, deadline: Deadline(after: configuration.signInDeadline))
         guard case .person = answer.meaning else {
@@ -109,7 +116,7 @@ struct GatewayAssembly {
         guard let policy = answer.lockout else { return .unknown("the agent does not tell the account's lockout policy") }
         return policy.locks ? .after(policy.threshold) : .none
       },
-      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts], nodes: nodes,
+      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.keys, federation.services.metadata], nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
         do {
@@ -142,6 +149,7 @@ struct GatewayAssembly {
           try await realms.refresh()
           try await desk.refresh()
           try await canaries.refresh(realms: realms.realms.map(\.name))
+          try await federation.refresh()
           hub.dropBarred()
           coverage.look()
         },
@@ -150,6 +158,8 @@ struct GatewayAssembly {
         .init("throttled sign-ins", every: .seconds(60)) { try await ledger.flush(now: now()) },
         .init("disk reserve", every: .seconds(5)) { reserve.refresh() },
         .init("idle lockouts", every: .seconds(3600)) { _ = try await store.forgetIdle(policy: policy, now: now()) },
+        .init("relying parties' metadata", every: .seconds(30)) { try await federation.services.metadata.refreshDue() },
+        .init("sessions that are over", every: .seconds(60)) { try await federation.forget(now: now()) },
         .init("agent CA", every: .seconds(3600)) { try await authority.advance(now: now()) },
         .init("agents' listener", every: .seconds(2)) { try agentsListener.look() },
       ], logger: logger)
@@ -180,11 +190,11 @@ struct GatewayAssembly {
 
   /// Runs until a signal or a failure ends it, then closes the store.
   func run() async throws {
-    do { try await group.run() } catch {
-      try? store.close()
-      throw error
-    }
-    try store.close()
+    let result: Result<Void, any Error>
+    do { result = .success(try await group.run()) } catch { result = .failure(error) }
+    await outbound.shutdown()
+    do { try store.close() } catch { if case .success = result { throw error } }
+    try result.get()
   }
 
   /// Removes a socket that an earlier run left behind. Throws where the path is something else.

@@ -9,12 +9,13 @@ struct Gatehouse: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "gatehouse",
     abstract:
-      "The sign-in side of hybrid identity: cloud front-ends validate passwords against Active Directory through an agent that dials out only.",
+      "The sign-in side of hybrid identity: cloud front-ends and SAML relying parties sign people in against Active Directory, through an agent that dials out only.",
     discussion: """
       At the gateway:       gatehouse check --config gateway.yaml && gatehouse serve --config gateway.yaml
                             gatehouse realms add contoso --suffix contoso.com
                             gatehouse front-ends add portal --realm contoso
                             gatehouse agents token --realm contoso
+                            gatehouse rp add --metadata https://app.example/saml/metadata
       At the agent's site:  gatehouse agent enrol --config agent.yaml --token TOKEN && gatehouse agent run --config agent.yaml
       Why?                  gatehouse trace REFERENCE
 
@@ -25,7 +26,9 @@ struct Gatehouse: AsyncParsableCommand {
     subcommands: [],
     groupedSubcommands: [
       CommandGroup(name: "Run", subcommands: [Serve.self, Agent.self, Check.self]),
-      CommandGroup(name: "Administer", subcommands: [Realms.self, FrontEnds.self, Agents.self, Users.self]),
-      CommandGroup(name: "Understand", subcommands: [Status.self, Trace.self, Audit.self]),
+      CommandGroup(
+        name: "Administer",
+        subcommands: [Realms.self, FrontEnds.self, Agents.self, Users.self, RelyingParties.self, FederationCommand.self, Certificates.self]),
+      CommandGroup(name: "Understand", subcommands: [Status.self, Trace.self, Audit.self, Tokens.self]),
     ])
 }

@@ -25,6 +25,9 @@ import Testing
 
   @Test(arguments: AgentStoreContract.sentences)
   func `an agent store`(sentence: ContractSentence<AgentStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: FederationStoreContract.sentences)
+  func `a store of federation`(sentence: ContractSentence<FederationStoreContract.Store>) async throws { try await sentence.test(store) }
 }
 
 @Suite struct `The store in memory keeps the contract of` {
@@ -44,4 +47,7 @@ import Testing
 
   @Test(arguments: AgentStoreContract.sentences)
   func `an agent store`(sentence: ContractSentence<AgentStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: FederationStoreContract.sentences)
+  func `a store of federation`(sentence: ContractSentence<FederationStoreContract.Store>) async throws { try await sentence.test(store) }
 }

@@ -100,11 +100,12 @@ struct LiveGateway: Sendable {
       store: store, audit: store, authority: authority, registry: registry, publicURL: "https://localhost:\(publicPort)", nodes: [node])
     let obstacles = obstacles
     let exposition = MetricsExposition()
+    let federation = try await SignOnServices.forTests(store: store, publicURL: "https://localhost:\(publicPort)", now: time.reading, logger: logger)
     web = GatewayWeb(
       services: GatewayServices(
         signIn: signIn, admission: options.admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
         lockoutPolicies: LockoutPolicies(standard: LockoutPolicy()), audit: store, hub: hub, registry: registry, enrolment: enrolment,
-        authority: authority, canaries: canaries, quarantine: quarantine, lockoutThreshold: { _, _ in .none }, alarms: [],
+        authority: authority, canaries: canaries, quarantine: quarantine, federation: federation, lockoutThreshold: { _, _ in .none }, alarms: [],
         nodes: [node], nodeName: "test",
         deadline: options.deadline, started: time.now, now: time.reading, obstacles: { obstacles.value },
         metrics: {

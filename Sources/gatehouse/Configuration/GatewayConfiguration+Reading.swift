@@ -54,6 +54,11 @@ extension GatewayConfiguration {
     signIn.finish()
     let lockout = readLockout(root.section("lockout"))
     let agents = readAgents(root.section("agents"))
+    let sessions = readSessions(root.section("sessions"))
+    let pages = readPages(root.section("pages"), directory: raw.directory)
+    let federation = root.section("federation")
+    let federationAuthority = federation.optional("caFile", .path(from: raw.directory))
+    federation.finish()
     let audit = root.section("audit")
     let diskReserve = audit.value("diskReserve", .bytes((1 << 20)...(1 << 40)), default: 64 << 20)
     audit.finish()
@@ -65,7 +70,7 @@ extension GatewayConfiguration {
     return GatewayConfiguration(
       node: node, publicURL: publicURL, dataDirectory: dataDirectory, storeFile: storeFile, masterKeyFile: masterKeyFile, adminSocket: adminSocket,
       publicListener: publicListener, mutualTLSListener: mutualTLS, operationsAddress: operationsAddress, limits: limits, signInDeadline: deadline,
-      lockout: lockout, agents: agents, auditDiskReserve: diskReserve, log: log, shutdownGrace: grace)
+      lockout: lockout, agents: agents, sessions: sessions, pages: pages, federationAuthorityFile: federationAuthority, auditDiskReserve: diskReserve, log: log, shutdownGrace: grace)
   }
 
   private static func readPublicListener(_ section: ConfigurationSection, directory: String) -> PublicListenerConfiguration? {
@@ -125,6 +130,22 @@ extension GatewayConfiguration {
     return AgentsConfiguration(
       canaryInterval: section.value("canaryInterval", .duration(.seconds(1) ... .seconds(30)), default: .seconds(30)),
       secondOpinions: section.value("secondOpinions", .integer(0...100), default: 1))
+  }
+
+  private static func readSessions(_ section: ConfigurationSection) -> SessionPolicy {
+    defer { section.finish() }
+    let standard = SessionPolicy()
+    return SessionPolicy(
+      life: section.value("life", .duration(.seconds(300) ... .seconds(86_400)), default: standard.life),
+      keptLife: section.value("keptLife", .duration(.seconds(3600) ... .seconds(90 * 86_400)), default: standard.keptLife),
+      offersKeeping: section.value("offerKeeping", .bool, default: standard.offersKeeping))
+  }
+
+  private static func readPages(_ section: ConfigurationSection, directory: String) -> PagesConfiguration {
+    defer { section.finish() }
+    return PagesConfiguration(
+      organisation: section.value("organisation", .text, default: "Gatehouse"), accent: section.value("accent", .colour, default: "#0b5cad"),
+      logoFile: section.optional("logo", .path(from: directory)), help: section.optional("help", .text))
   }
 
   private static func readLockout(_ section: ConfigurationSection) -> LockoutPolicy {

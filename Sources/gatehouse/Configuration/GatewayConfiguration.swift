@@ -23,6 +23,10 @@ struct GatewayConfiguration: Sendable, Equatable {
   var signInDeadline: Duration
   var lockout: LockoutPolicy
   var agents: AgentsConfiguration
+  var sessions: SessionPolicy
+  var pages: PagesConfiguration
+  /// PEM of authorities that are believed besides the system's where relying parties' metadata is fetched, and where they are told of a logout.
+  var federationAuthorityFile: String?
   /// Free bytes on the audit's disk below which an alarm stands and sign-ins are no longer answered.
   var auditDiskReserve: Int
   var log: LogConfiguration
@@ -70,6 +74,16 @@ struct AgentsConfiguration: Sendable, Equatable {
   var canaryInterval: Duration
   /// How many of a hundred accepted sign-ins are asked again of a second agent.
   var secondOpinions: Int
+}
+
+/// How the pages for people look.
+struct PagesConfiguration: Sendable, Equatable {
+  var organisation: String
+  /// `#rrggbb`.
+  var accent: String
+  /// A PNG, JPEG, WebP or SVG file of at most 256 kB.
+  var logoFile: String?
+  var help: String?
 }
 
 /// TLS versions that may be the least accepted one.

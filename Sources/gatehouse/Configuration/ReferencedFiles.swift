@@ -10,6 +10,11 @@ extension GatewayConfiguration {
   func problemsOfFiles(now: Instant) -> [ConfigurationProblem] {
     var check = FileCheck()
     check.directory("dataDirectory", dataDirectory)
+    if let federationAuthorityFile { check.authorities("federation.caFile", federationAuthorityFile) }
+    if let logoFile = pages.logoFile, PageLogo.read(logoFile) == nil {
+      check.note(
+        "pages.logo", "\(logoFile) is no PNG, JPEG, WebP or SVG file of at most 256 kB that can be read", remedy: "Name such a file, or leave the key out")
+    }
     return check.problems + publicListener.problemsOfFiles(now: now)
   }
 }

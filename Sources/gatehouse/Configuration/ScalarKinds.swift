@@ -1,4 +1,5 @@
 import Bytes
+import Foundation
 import Identity
 import Logging
 
@@ -15,6 +16,22 @@ extension ScalarKind where Value == String {
         (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || [0x2d, 0x2e, 0x5f].contains($0)
       }
       return isGood && (1...64).contains(text.utf8.count) ? text : nil
+    }
+  }
+
+  /// A colour that white text can be read on.
+  static var colour: ScalarKind {
+    ScalarKind(expects: "a colour `#rrggbb` that is dark enough for white text on it (a contrast of 4.5 to 1: WCAG 2.2, 1.4.3)") { text in
+      let bytes = Array(text.utf8)
+      guard bytes.count == 7, bytes[0] == UInt8(ascii: "#"), let number = UInt32(text.dropFirst(), radix: 16), bytes[1] != UInt8(ascii: "+") else {
+        return nil
+      }
+      func linear(_ shift: UInt32) -> Double {
+        let value = Double(number >> shift & 255) / 255
+        return value <= 0.04045 ? value / 12.92 : pow((value + 0.055) / 1.055, 2.4)
+      }
+      let luminance = 0.2126 * linear(16) + 0.7152 * linear(8) + 0.0722 * linear(0)
+      return 1.05 / (luminance + 0.05) >= 4.5 ? asciiLowercased(text) : nil
     }
   }
 

@@ -1,0 +1,63 @@
+// The part of OpenSSL's libcrypto that Gatehouse uses, behind own declarations only: no header of OpenSSL reaches Swift, whose module would
+// otherwise also export the C library's names.
+//
+// Every function that returns int answers 1 for "done" or "holds" and 0 for everything else. OpenSSL's -1 never leaves this file, and neither does
+// its queue of errors: it is empty when a function returns.
+#ifndef GATEHOUSE_OPENSSL_H
+#define GATEHOUSE_OPENSSL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// A private or public key.
+typedef struct gatehouse_key gatehouse_key;
+
+/// What kind of key it is; everything else is not used here.
+enum { GATEHOUSE_KEY_OTHER = 0, GATEHOUSE_KEY_RSA = 1, GATEHOUSE_KEY_P256 = 2, GATEHOUSE_KEY_P384 = 3 };
+
+/// Which digest.
+enum { GATEHOUSE_SHA1 = 1, GATEHOUSE_SHA256 = 2, GATEHOUSE_SHA384 = 3, GATEHOUSE_SHA512 = 4 };
+
+/// A new key; `bits` is the length of an RSA modulus. NULL where it cannot be made.
+gatehouse_key *gatehouse_key_generate(int kind, unsigned bits);
+
+/// A private key from PKCS#8 without encryption, in DER to the last byte. NULL where it is none.
+gatehouse_key *gatehouse_key_from_pkcs8(const uint8_t *der, size_t length);
+
+/// A public key from a SubjectPublicKeyInfo, in DER to the last byte. NULL where it is none.
+gatehouse_key *gatehouse_key_from_spki(const uint8_t *der, size_t length);
+
+/// The public key of an X.509 certificate, in DER to the last byte; nothing else in it is looked at. NULL where it is none.
+gatehouse_key *gatehouse_key_from_certificate(const uint8_t *der, size_t length);
+
+void gatehouse_key_free(gatehouse_key *key);
+
+/// The kind; `bits` becomes the length of an RSA modulus or of a curve's order. A curve that is spelt out instead of named is "other".
+int gatehouse_key_kind(const gatehouse_key *key, unsigned *bits);
+
+/// Whether an RSA key's public exponent is `exponent`.
+int gatehouse_key_has_exponent(const gatehouse_key *key, uint64_t exponent);
+
+/// Writes PKCS#8 (a private key) or SubjectPublicKeyInfo. `length` holds the room and then what was used; with `out` NULL it becomes what is needed.
+int gatehouse_key_write_pkcs8(const gatehouse_key *key, uint8_t *out, size_t *length);
+int gatehouse_key_write_spki(const gatehouse_key *key, uint8_t *out, size_t *length);
+
+/// Signs: RSASSA-PKCS1-v1_5, or ECDSA as r||s in fixed width. `length` holds the room and then what was used.
+int gatehouse_sign(const gatehouse_key *key, int digest, const uint8_t *bytes, size_t count, uint8_t *out, size_t *length);
+
+/// Whether the signature, in the form in which `gatehouse_sign` writes it, is this key's over these bytes.
+int gatehouse_verify(const gatehouse_key *key, int digest, const uint8_t *bytes, size_t count, const uint8_t *signature, size_t length);
+
+/// RSAES-OAEP without label. `length` holds the room and then what was used.
+int gatehouse_oaep_encrypt(
+    const gatehouse_key *key, int digest, int mask_digest, const uint8_t *bytes, size_t count, uint8_t *out, size_t *length);
+int gatehouse_oaep_decrypt(
+    const gatehouse_key *key, int digest, int mask_digest, const uint8_t *bytes, size_t count, uint8_t *out, size_t *length);
+
+/// A self-signed certificate (X.509 v3): subject and issuer CN=`name`, `serial` as a positive number, CA:FALSE, digitalSignature, signed with
+/// SHA-256. Times are seconds since 1970. `length` holds the room and then what was used.
+int gatehouse_certificate_make(
+    const gatehouse_key *key, const char *name, size_t name_length, const uint8_t *serial, size_t serial_length, int64_t not_before,
+    int64_t not_after, uint8_t *out, size_t *length);
+
+#endif

@@ -1,0 +1,208 @@
+import Bytes
+import Cryptography
+import Foundation
+import Identity
+import Logging
+import SAML
+import XMLSecurity
+
+/// Fetches documents of others.
+package protocol MetadataFetcher: Sendable {
+  /// The body, at most `limit` bytes, of an https URL (redirects are followed to https only). Throws with words for an administrator.
+  func fetch(_ url: String, limit: Int, timeout: Duration) async throws -> [UInt8]
+}
+
+/// Why metadata was not taken, for the administrator.
+package struct MetadataProblem: Error, Sendable, Equatable, CustomStringConvertible {
+  package let description: String
+  package init(_ description: String) { self.description = description }
+}
+
+/// Reads relying parties' metadata, keeps it fresh, and writes our own.
+package struct MetadataService: Sendable {
+  package static let longestDocument = 4 << 20
+  static let longestValidity: Duration = .seconds(400 * 86_400)
+  /// How often metadata is read where the document does not say; and the bounds of what it may say.
+  static let standardInterval: Duration = .seconds(4 * 3600)
+  static let intervals: ClosedRange<Duration> = .seconds(300) ... .seconds(86_400)
+  static let retryInterval: Duration = .seconds(300)
+
+  private let parties: RelyingPartyDirectory
+  private let partyStore: any RelyingPartyStore
+  private let keys: TokenSigningKeys
+  private let identity: FederationIdentity
+  private let fetcher: any MetadataFetcher
+  private let displayName: String?
+  private let contactMail: String?
+  private let now: @Sendable () -> Instant
+  private let logger: Logger
+
+  package init(
+    parties: RelyingPartyDirectory, partyStore: any RelyingPartyStore, keys: TokenSigningKeys, identity: FederationIdentity,
+    fetcher: any MetadataFetcher, displayName: String?, contactMail: String?, now: @escaping @Sendable () -> Instant, logger: Logger
+  ) {
+    self.parties = parties
+    self.partyStore = partyStore
+    self.keys = keys
+    self.identity = identity
+    self.fetcher = fetcher
+    self.displayName = displayName
+    self.contactMail = contactMail
+    self.now = now
+    self.logger = logger
+  }
+
+  /// Our own metadata, signed by the metadata key, for one relying party or for everybody. Throws `MessageFault` or `CryptographyFault`.
+  package func own(for party: RelyingParty? = nil) throws -> [UInt8] {
+    let url = identity.signOnURL
+    let document = try IdentityProviderMetadata(
+      id: TokenIssuer.makeID(), entityID: identity.entityID, validUntil: nil, signingCertificates: keys.published(for: party),
+      encryptionCertificates: keys.encryptionCertificates, wantsSignedRequests: party?.requestsMustBeSigned ?? false,
+      signOn: [(.redirect, url), (.post, url)], logout: [(.redirect, url), (.post, url), (.soap, identity.logoutSOAPURL)],
+      nameIDFormats: NameIDFormat.allCases,
+      attributes: (party?.claims ?? []).map { Attribute($0.name, nameFormat: $0.nameFormat, friendlyName: $0.friendlyName, values: []) },
+      displayName: displayName, errorURL: nil, contactMail: contactMail
+    ).written()
+    guard let signer = keys.metadataSigner else { return document.bytes }
+    let prepared = EnvelopedSignature.prepare(
+      element: document.bytes, id: document.id, at: document.signaturePlace, digest: .sha256, algorithm: .rsaSHA256,
+      certificates: [signer.certificate])
+    return prepared.finish(signature: try signer.key.sign(prepared.bytesToSign, with: .rsaSHA256))
+  }
+
+  /// What a document says. Throws `MetadataProblem`.
+  ///
+  /// - Parameter signer: the certificate that must have signed it, DER; nil: its way is trusted, and a signature in it is of no account.
+  package func read(_ document: [UInt8], signer: [UInt8]?) throws(MetadataProblem) -> ServiceProviderMetadata {
+    guard document.count <= MetadataService.longestDocument else {
+      throw MetadataProblem("the metadata has more than \(MetadataService.longestDocument) bytes; give that of the one relying party, not of a federation")
+    }
+    var root: XMLElement
+    do { root = try XMLElement.parse(document, limits: .metadata) } catch { throw MetadataProblem("the metadata is not XML that is read here: \(error.detail)") }
+    if let signer {
+      guard let key = try? VerificationKey(certificate: signer) else { throw MetadataProblem("the pinned certificate cannot be used") }
+      do { root = try SignatureVerifier(keys: [key]).verify(root, position: .first).element } catch {
+        throw MetadataProblem("the metadata is not signed by the pinned certificate: \(error.detail)")
+      }
+    }
+    let metadata: ServiceProviderMetadata
+    do { metadata = try ServiceProviderMetadata(root) } catch { throw MetadataProblem(error.detail) }
+    if let end = metadata.validUntil {
+      guard end > now() else { throw MetadataProblem("the metadata was valid until \(end)") }
+    }
+    for endpoint in metadata.consumers + metadata.logout {
+      for location in [endpoint.location, endpoint.responseLocation].compactMap(\.self) {
+        if let problem = EndpointURL.problem(location) { throw MetadataProblem("\(location.prefix(256)): \(problem)") }
+      }
+    }
+    if let entityProblem = FederationSettings.problem(metadata.entityID), metadata.entityID.utf8.contains(where: { $0 <= 0x20 || $0 >= 0x7f }) {
+      throw MetadataProblem("its entityID cannot be used: \(entityProblem)")
+    }
+    return metadata
+  }
+
+  /// Fetches and reads a document. Throws `MetadataProblem`.
+  package func fetch(_ url: String, signer: [UInt8]?) async throws(MetadataProblem) -> ServiceProviderMetadata {
+    let document: [UInt8]
+    do { document = try await fetcher.fetch(url, limit: MetadataService.longestDocument, timeout: .seconds(20)) } catch {
+      throw MetadataProblem("\(url) could not be read: \(error)")
+    }
+    return try read(document, signer: signer)
+  }
+
+  /// Reads the metadata of every relying party whose time has come. A document that cannot be read, or that would change where tokens go, changes nothing:
+  /// the trouble stands in the relying party's record, and in an alarm. Throws `StoreError`.
+  package func refreshDue() async throws {
+    let time = now()
+    for party in parties.parties {
+      guard !party.disabled, let source = party.source, MetadataService.isDue(source, now: time) else { continue }
+      try await refresh(party)
+    }
+    try await parties.refresh()
+  }
+
+  static func isDue(_ source: MetadataSource, now: Instant) -> Bool {
+    guard let tried = source.tried else { return true }
+    return now.since(tried) >= (source.trouble == nil ? standardInterval : retryInterval)
+  }
+
+  /// Reads one relying party's metadata now. Throws `StoreError`.
+  package func refresh(_ party: RelyingParty) async throws {
+    guard var source = party.source else { return }
+    let time = now()
+    var changed = party
+    source.tried = time
+    var events: [AuditEvent] = []
+    func event(_ kind: AuditKind, _ details: [String: String]) -> AuditEvent {
+      AuditEvent(time: time, kind: kind, actor: "gatehouse", subject: party.name, outcome: "done", details: details)
+    }
+    do {
+      let metadata = try await fetch(source.url, signer: source.signer)
+      source.read = time
+      source.trouble = nil
+      source.validUntil = metadata.validUntil
+      var toApprove = party.changesToApprove(metadata)
+      // Without a pinned signer whoever holds the site could bring a key of their own.
+      if source.signer == nil, Set(metadata.signingCertificates) != Set(party.signingCertificates) { toApprove.append("its signing certificates would change") }
+      if toApprove.isEmpty {
+        source.pending = nil
+        changed.adopt(metadata)
+        var compared = changed
+        compared.source = party.source
+        if compared != party { events.append(event(.relyingPartyRefreshed, ["certificates": "\(metadata.signingCertificates.count)"])) }
+      } else if source.pending != metadata {
+        source.pending = metadata
+        events.append(event(.relyingPartyPending, ["changes": toApprove.prefix(8).joined(separator: "; ")]))
+      }
+    } catch {
+      source.trouble = error.description
+    }
+    changed.source = source
+    do { try await partyStore.update(changed, audit: events) } catch StoreError.conflict, StoreError.notFound {
+      // Somebody changed or removed it meanwhile; the next round sees what they made.
+    }
+  }
+}
+
+extension MetadataService: AlarmSource {
+  package func alarms() async -> [Alarm] {
+    var alarms: [Alarm] = []
+    for party in parties.parties where !party.disabled {
+      guard let source = party.source else { continue }
+      if source.pending != nil {
+        alarms.append(
+          Alarm(
+            .relyingPartyPending, subject: party.name, message: "The metadata of \(party.shownName) has changes that are not taken over unasked.",
+            remedy: "Look at them with `gatehouse rp show \(party.name)` and take them over with `gatehouse rp refresh \(party.name) --approve`.",
+            since: source.read ?? now()))
+      }
+      if let trouble = source.trouble {
+        alarms.append(
+          Alarm(
+            .relyingPartyMetadata, subject: party.name, message: "The metadata of \(party.shownName) cannot be read: \(trouble)",
+            remedy: "What was read last goes on being used. Mend the document, or give it by hand with `gatehouse rp edit \(party.name) --metadata FILE`.",
+            since: source.tried ?? now()))
+      }
+    }
+    return alarms
+  }
+}
+
+/// Where tokens may be sent.
+package enum EndpointURL {
+  /// What is wrong with an endpoint of a relying party, or nil: https, or http to this host itself (for development), in plain ASCII, without what browsers
+  /// and servers read differently (user names, backslashes, white space, fragments).
+  package static func problem(_ location: String) -> String? {
+    let bytes = Array(location.utf8)
+    guard bytes.count <= 2048 else { return "it has more than 2048 bytes" }
+    guard bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\\") && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "<") && $0 != UInt8(ascii: ">") })
+    else { return "it has characters that do not belong in a URL" }
+    guard let url = URLComponents(string: location), let host = url.host, !host.isEmpty else { return "it is no absolute URL" }
+    guard url.user == nil, url.password == nil, url.fragment == nil else { return "it has a user name or a fragment" }
+    switch url.scheme {
+    case "https": return nil
+    case "http" where host == "localhost" || host == "127.0.0.1" || host == "[::1]" || host == "::1": return nil
+    default: return "tokens are sent over https only (http is taken for localhost)"
+    }
+  }
+}

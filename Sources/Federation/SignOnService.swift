@@ -1,0 +1,379 @@
+import Bytes
+import Cryptography
+import Identity
+import Logging
+import SAML
+import Synchronization
+
+/// What the browser is shown next.
+package enum SignOnStep: Sendable {
+  /// The sign-in page.
+  case signIn(SignOnTransaction)
+  /// A page that posts the answer to the relying party.
+  case post(PostForm)
+  /// A page of our own that says what is wrong; nothing is sent to anybody.
+  case refused(PageRefusal)
+}
+
+/// Why there is no answer for the relying party, with the reference that the page shows and `gatehouse trace` explains.
+package struct PageRefusal: Sendable, Equatable {
+  package enum Reason: String, Sendable, CaseIterable {
+    case malformed, unknownParty, partyDisabled, badSignature, consumerNotRegistered, misdirected, stale, repeated
+    case notPermitted, noToken, transactionOver, unavailable, unsolicitedNotAllowed
+  }
+  package var reason: Reason
+  package var reference: Reference
+  /// The relying party's name for people; nil where it is not known.
+  package var party: String?
+}
+
+/// Signs people in to relying parties: from a request that arrived to the answer that the browser posts.
+package struct SignOnService: Sendable {
+  private let parties: RelyingPartyDirectory
+  private let keys: TokenSigningKeys
+  private let store: any FederationStore
+  private let audit: any AuditLog
+  private let identity: FederationIdentity
+  /// Of a realm: the NetBIOS name of its domain.
+  private let domain: @Sendable (RealmName) -> String?
+  /// For attributes that the session does not have; nil where nobody could find out.
+  private let describe: @Sendable (Session, AttributeRequest) async -> AcceptedPerson?
+  private let now: @Sendable () -> Instant
+  private let logger: Logger
+
+  package init(
+    parties: RelyingPartyDirectory, keys: TokenSigningKeys, store: any FederationStore, audit: any AuditLog, identity: FederationIdentity,
+    domain: @escaping @Sendable (RealmName) -> String?, describe: @escaping @Sendable (Session, AttributeRequest) async -> AcceptedPerson?,
+    now: @escaping @Sendable () -> Instant, logger: Logger
+  ) {
+    self.parties = parties
+    self.keys = keys
+    self.store = store
+    self.audit = audit
+    self.identity = identity
+    self.domain = domain
+    self.describe = describe
+    self.now = now
+    self.logger = logger
+  }
+
+  /// A request by Redirect or POST.
+  ///
+  /// - Parameters:
+  ///   - session: of the browser, where it is signed in.
+  ///   - browser: SHA-256 of the cookie that every browser here has.
+  package func receive(_ message: ReceivedMessage, session: Session?, browser: [UInt8]) async -> SignOnStep {
+    let time = now()
+    let claimed: String
+    do { claimed = try message.claimedIssuer } catch { return await refuse(.malformed, nil, [CheckFailure(.structure, error.detail)]) }
+    let checks = RequestChecks(
+      endpoint: identity.signOnURL, ownEntityID: identity.entityID, decryptionKeys: keys.decryptionKeys, now: time)
+    switch checks.check(message, party: parties.party(entityID: claimed), claimedIssuer: claimed) {
+    case .refusedHere(let failures, let party): return await refuse(SignOnService.reason(failures), party, failures)
+    case .answered(let status, let failures, let party, let consumer, let inResponseTo, let relayState):
+      return await decline(
+        status, failures, party: party, consumer: consumer.location, inResponseTo: inResponseTo, relayState: relayState, person: nil)
+    case .passed(let checked):
+      if message.isSigned, let refusal = await repeated(checked, browser: browser, now: time) { return refusal }
+      let transaction = SignOnTransaction(checked, now: time, browser: browser)
+      if let session, transaction.freshSince == nil { return await finish(transaction, session: session) }
+      guard !checked.request.isPassive else {
+        // Core 3.4.1: without showing anything it cannot be done.
+        return await decline(
+          Status(.responder, .noPassive), [CheckFailure(.passive, "nobody is signed in at this browser")], party: checked.party,
+          consumer: checked.consumer.location, inResponseTo: checked.request.head.id, relayState: checked.relayState, person: nil)
+      }
+      return .signIn(transaction)
+    }
+  }
+
+  /// A sign-in that nobody asked for (Profiles 4.1.5), for a relying party that allows it.
+  package func unsolicited(_ name: String, relayState: String?, session: Session?, browser: [UInt8]) async -> SignOnStep {
+    guard let party = parties.party(named: name) ?? parties.party(entityID: name) else {
+      return await refuse(.unknownParty, nil, [CheckFailure(.senderKnown, "no relying party has the name or entityID \(name.prefix(256))")])
+    }
+    guard !party.disabled else { return await refuse(.partyDisabled, party, [CheckFailure(.senderEnabled, "the relying party is disabled")]) }
+    guard party.allowsUnsolicited else {
+      return await refuse(
+        .unsolicitedNotAllowed, party,
+        [CheckFailure(.senderEnabled, "sign-ins may not begin here for \(party.name); allow it with `gatehouse rp edit \(party.name) --unsolicited on`")])
+    }
+    guard let consumer = party.standardConsumer else {
+      return await refuse(.consumerNotRegistered, party, [CheckFailure(.consumerRegistered, "the relying party has no consumer service for HTTP-POST")])
+    }
+    if let relayState, relayState.utf8.count > ReceivedMessage.longestRelayState {
+      return await refuse(.malformed, party, [CheckFailure(.structure, "RelayState has more than \(ReceivedMessage.longestRelayState) bytes")])
+    }
+    var transaction = SignOnTransaction(kind: .unsolicited, began: now(), browser: browser)
+    transaction.party = party.id
+    transaction.consumer = consumer.location
+    transaction.relayState = relayState
+    guard let session else { return .signIn(transaction) }
+    return await finish(transaction, session: session)
+  }
+
+  /// The answer for a person who is signed in.
+  package func finish(_ transaction: SignOnTransaction, session: Session) async -> SignOnStep {
+    if let fresh = transaction.freshSince, session.authenticated < fresh { return .signIn(transaction) }
+    guard let id = transaction.party, let prepared = parties.prepared(id) else { return await refuse(.unknownParty, nil, []) }
+    let party = prepared.party
+    // The registration may have changed while the person typed.
+    guard !party.disabled else { return await refuse(.partyDisabled, party, [CheckFailure(.senderEnabled, "the relying party was disabled meanwhile")]) }
+    guard party.usableConsumers.contains(where: { $0.location.utf8.elementsEqual(transaction.consumer.utf8) }) else {
+      return await refuse(.consumerNotRegistered, party, [CheckFailure(.consumerRegistered, "the consumer service is no longer registered")])
+    }
+    guard let signer = keys.signer(for: party) else {
+      logger.error("there is no token-signing key", metadata: ["relyingParty": "\(party.name)"])
+      return await refuse(.unavailable, party, [])
+    }
+    var person = session.person
+    let needs = ClaimTable.needs(party)
+    if needs.isMissing(from: person, request: parties.attributeRequest), let told = await describe(session, needs) { person = told }
+    let facts = PersonFacts(person: person, domain: domain(person.object.realm))
+    guard SignOnService.permits(party, facts) else {
+      return await decline(
+        Status(.responder, .requestDenied),
+        [CheckFailure(.senderEnabled, "the person is in none of the groups that may use the relying party")], party: party,
+        consumer: transaction.consumer, inResponseTo: transaction.request, relayState: transaction.relayState, person: person,
+        here: transaction.kind == .unsolicited ? .notPermitted : nil)
+    }
+    do {
+      guard let name = try await makeName(transaction, party, facts) else {
+        return await decline(
+          Status(.requester, .invalidNameIDPolicy),
+          [CheckFailure(.nameFormat, "the person has no name of this format, and none may be made")], party: party, consumer: transaction.consumer,
+          inResponseTo: transaction.request, relayState: transaction.relayState, person: person,
+          here: transaction.kind == .unsolicited ? .noToken : nil)
+      }
+      // Core 3.4.1 (Subject): the answer is about the one whom the request names, or about nobody.
+      if let subject = transaction.subject, !SignOnService.isSame(subject, name, identity: identity.entityID, party: party.entityID) {
+        return await decline(
+          Status(.responder, .unknownPrincipal), [CheckFailure(.subjectReadable, "the request names somebody else than who is signed in")],
+          party: party, consumer: transaction.consumer, inResponseTo: transaction.request, relayState: transaction.relayState, person: person)
+      }
+      return try await issue(transaction, prepared, facts, name, session, signer)
+    } catch let problem as ClaimProblem {
+      return await decline(
+        Status(.responder, .requestDenied), [CheckFailure(.structure, problem.detail)], party: party, consumer: transaction.consumer,
+        inResponseTo: transaction.request, relayState: transaction.relayState, person: person, here: .noToken)
+    } catch StoreError.notFound {
+      // The session was ended while the token was made: nobody gets it.
+      return .signIn(transaction)
+    } catch {
+      logger.error("a token could not be issued", metadata: ["relyingParty": "\(party.name)", "error": "\(error)"])
+      return await refuse(.unavailable, party, [])
+    }
+  }
+
+  private func issue(
+    _ transaction: SignOnTransaction, _ prepared: PreparedParty, _ facts: PersonFacts, _ name: NameID, _ session: Session,
+    _ signer: TokenSigningKeys.Signer
+  ) async throws -> SignOnStep {
+    let party = prepared.party
+    let index = SignOnService.sessionIndex(session, party.id)
+    let issuer = TokenIssuer(entityID: identity.entityID, now: now())
+    let token = try issuer.issue(
+      TokenOrder(
+        prepared: prepared, facts: facts, name: name, encryptsName: transaction.encryptsName, consumer: transaction.consumer,
+        inResponseTo: transaction.request, relayState: transaction.relayState, contextClass: transaction.contextClass,
+        authenticated: session.authenticated, sessionIndex: index, sessionEnds: session.ends), signer: signer)
+    var event = AuditEvent(
+      time: issuer.now, kind: .tokenIssued, reference: Reference(), actor: party.name, realm: facts.person.object.realm, subject: token.assertionID,
+      object: facts.person.object.id, outcome: "done",
+      details: [
+        "user": session.userName, "digest": token.digest.hexadecimal, "relyingParty": party.entityID, "consumer": transaction.consumer,
+        "key": token.keyID, "nameFormat": name.format ?? "none",
+      ])
+    event.details["request"] = transaction.request
+    // No token without its audit row, and none for a session that has ended (docs/architecture.md, law 10).
+    try await store.recordIssue(
+      session: session.digest,
+      participant: Participant(relyingParty: party.id, name: name, sessionIndex: index, since: issuer.now), audit: [event])
+    return .post(token.form)
+  }
+
+  /// What the directory must tell of a person for a relying party.
+  package static func needs(of party: RelyingParty) -> AttributeRequest { ClaimTable.needs(party) }
+
+  /// The assertion that would be issued for somebody now, unsigned and in plain. Nothing is stored: where a persistent name would be made, a sample stands.
+  /// Throws `ClaimProblem` or `MessageFault` where none would be issued.
+  package func preview(_ party: RelyingParty, person: AcceptedPerson) async throws -> [UInt8] {
+    let facts = PersonFacts(person: person, domain: domain(person.object.realm))
+    guard SignOnService.permits(party, facts) else { throw ClaimProblem(detail: "the person is in none of the groups that may use \(party.name)") }
+    guard let consumer = party.standardConsumer else { throw ClaimProblem(detail: "\(party.name) has no consumer service for HTTP-POST") }
+    var transaction = SignOnTransaction(kind: .unsolicited, began: now(), browser: [])
+    transaction.mayCreateName = false
+    var name = try await makeName(transaction, party, facts)
+    if name == nil, party.nameID.format == .persistent, party.nameID.source == nil {
+      name = NameID(
+        "(made at the first sign-in)", format: NameIDFormat.persistent.rawValue, nameQualifier: identity.entityID, spNameQualifier: party.entityID)
+    }
+    guard let name else { throw ClaimProblem(detail: "the person has no value for a name of the format \(party.nameID.format.word)") }
+    let time = now()
+    return try TokenIssuer(entityID: identity.entityID, now: time).content(
+      TokenOrder(
+        prepared: PreparedParty(party), facts: facts, name: name, encryptsName: false, consumer: consumer.location, inResponseTo: nil,
+        relayState: nil, contextClass: transaction.contextClass, authenticated: time, sessionIndex: TokenIssuer.makeID(),
+        sessionEnds: time.adding(.seconds(8 * 3600))), subject: .plain(name)
+    ).written().bytes
+  }
+
+  /// Of this session at this relying party, and of no other; tells nobody anything about either.
+  static func sessionIndex(_ session: Session, _ party: Identifier) -> String {
+    "_" + Digests.sha256(Array("session index 1".utf8) + session.digest + party.bytes).prefix(16).hexadecimal
+  }
+
+  /// The person's name for the relying party; nil where it cannot be had.
+  private func makeName(_ transaction: SignOnTransaction, _ party: RelyingParty, _ facts: PersonFacts) async throws -> NameID? {
+    let format = transaction.nameFormat ?? party.nameID.format
+    switch format {
+    case .unspecified:
+      let source = party.nameID.source ?? .userPrincipalName
+      return facts.values(of: source).first.map { NameID($0, format: format.rawValue) }
+    case .emailAddress: return facts.mail.map { NameID($0, format: format.rawValue) }
+    case .windowsDomainQualifiedName: return facts.windowsAccountName.map { NameID($0, format: format.rawValue) }
+    case .transient:
+      return NameID(
+        TokenIssuer.makeID(), format: format.rawValue, nameQualifier: identity.entityID, spNameQualifier: party.entityID)
+    case .persistent:
+      let value: String
+      if let source = party.nameID.source {
+        guard let told = facts.values(of: source).first, told.utf8.count <= 256 else { return nil }
+        value = told
+      } else if let known = try await store.persistentName(of: facts.person.object, at: party.id) {
+        value = known
+      } else {
+        // Core 3.4.1.1 (AllowCreate): a new one only where the relying party agrees.
+        guard transaction.mayCreateName else { return nil }
+        let made = RandomBytes.generate(20).hexadecimal
+        let event = AuditEvent(
+          time: now(), kind: .persistentNameMade, actor: "gatehouse", realm: facts.person.object.realm, subject: party.name,
+          object: facts.person.object.id, outcome: "done")
+        value = try await store.makePersistentName(made, of: facts.person.object, at: party.id, audit: [event])
+      }
+      return NameID(value, format: format.rawValue, nameQualifier: identity.entityID, spNameQualifier: party.entityID)
+    }
+  }
+
+  private static func isSame(_ asked: NameID, _ own: NameID, identity: String, party: String) -> Bool {
+    func agrees(_ qualifier: String?, _ expected: String) -> Bool { qualifier.map { $0.utf8.elementsEqual(expected.utf8) } ?? true }
+    let format = asked.format ?? NameIDFormat.unspecified.rawValue
+    return asked.value.utf8.elementsEqual(own.value.utf8) && (format == NameIDFormat.unspecified.rawValue || format == own.format)
+      && agrees(asked.nameQualifier, identity) && agrees(asked.spNameQualifier, party)
+  }
+
+  private static func permits(_ party: RelyingParty, _ facts: PersonFacts) -> Bool {
+    guard !party.permittedGroups.isEmpty else { return true }
+    guard let groups = facts.groups else { return false }
+    // Distinguished names have no case in AD; a group more that looks alike is none that exists.
+    let own = Set(groups.map { asciiLowercased($0) })
+    return party.permittedGroups.contains { own.contains(asciiLowercased($0)) }
+  }
+
+  /// Refuses a signed request that was seen before, unless the same browser brings it again (the back button). Nil where it may go on.
+  private func repeated(_ checked: CheckedRequest, browser: [UInt8], now time: Instant) async -> SignOnStep? {
+    do {
+      let until = time.adding(RequestChecks.window * 2)
+      let id = "\(checked.request.head.id) \(browser.hexadecimal)"
+      // The same browser brings the same pair; another one finds the bare id taken.
+      if try await store.rememberMessage(checked.request.head.id, issuer: checked.party.entityID, until: until, now: time) {
+        _ = try await store.rememberMessage(id, issuer: checked.party.entityID, until: until, now: time)
+        return nil
+      }
+      if try await !store.rememberMessage(id, issuer: checked.party.entityID, until: until, now: time) { return nil }
+      return await refuse(.repeated, checked.party, [CheckFailure(.notRepeated, "a request with the ID \(checked.request.head.id) came before")])
+    } catch {
+      logger.error("a signed request could not be remembered", metadata: ["error": "\(error)"])
+      return await refuse(.unavailable, checked.party, [])
+    }
+  }
+
+  /// A page of our own, with its audit row.
+  private func refuse(_ reason: PageRefusal.Reason, _ party: RelyingParty?, _ failures: [CheckFailure]) async -> SignOnStep {
+    let reference = Reference()
+    await record(reference, party, failures, person: nil, outcome: "refused:\(reason.rawValue)")
+    return .refused(PageRefusal(reason: reason, reference: reference, party: party?.shownName))
+  }
+
+  /// An answer without an assertion. With `here` a page of our own is shown instead, since the relying party could say less about it.
+  private func decline(
+    _ status: Status, _ failures: [CheckFailure], party: RelyingParty, consumer: String, inResponseTo: String?, relayState: String?,
+    person: AcceptedPerson?, here: PageRefusal.Reason? = nil
+  ) async -> SignOnStep {
+    let reference = Reference()
+    await record(
+      reference, party, failures, person: person, outcome: "refused:\(status.detail.map { "\($0)" } ?? "\(status.code)")")
+    if let here { return .refused(PageRefusal(reason: here, reference: reference, party: party.shownName)) }
+    guard let signer = keys.signer(for: party) else { return .refused(PageRefusal(reason: .unavailable, reference: reference, party: party.shownName)) }
+    do {
+      return .post(
+        try TokenIssuer(entityID: identity.entityID, now: now()).decline(
+          status, party: party, consumer: consumer, inResponseTo: inResponseTo, relayState: relayState, signer: signer))
+    } catch {
+      logger.error("an answer could not be signed", metadata: ["relyingParty": "\(party.name)", "error": "\(error)"])
+      return .refused(PageRefusal(reason: .unavailable, reference: reference, party: party.shownName))
+    }
+  }
+
+  private func record(
+    _ reference: Reference, _ party: RelyingParty?, _ failures: [CheckFailure], person: AcceptedPerson?, outcome: String
+  ) async {
+    var event = AuditEvent(
+      time: now(), kind: .tokenRefused, reference: reference, actor: party?.name ?? "gatehouse", realm: person?.object.realm,
+      subject: person?.userPrincipalName, object: person?.object.id, outcome: outcome)
+    event.trace = failures.prefix(8).map { TraceNote(.federation, "\($0.check.rawValue): \($0.detail) [\($0.check.clause)]") }
+    do { try await audit.append([event]) } catch { logger.error("a refusal could not be recorded", metadata: ["error": "\(error)"]) }
+  }
+
+  /// A page of ours came back that is too old, or belongs to another browser.
+  package func refuseTransaction() async -> SignOnStep {
+    await refuse(.transactionOver, nil, [CheckFailure(.fresh, "the page was older than an hour, or the browser's cookie is another one or missing")])
+  }
+
+  /// A message that could not even be unpacked.
+  package func refuse(_ fault: MessageFault) async -> SignOnStep { await refuse(.malformed, nil, [CheckFailure(.structure, fault.detail)]) }
+
+  private static func reason(_ failures: [CheckFailure]) -> PageRefusal.Reason {
+    switch failures.first?.check {
+    case .senderKnown: .unknownParty
+    case .senderEnabled: .partyDisabled
+    case .signatureHolds, .signaturePresent, .sameSender: .badSignature
+    case .consumerRegistered: .consumerNotRegistered
+    case .destination: .misdirected
+    case .fresh: .stale
+    case .notRepeated: .repeated
+    default: .malformed
+    }
+  }
+}
+
+extension AttributeRequest {
+  /// Whether something that is wanted was not asked for when `person` was described by `request`.
+  fileprivate func isMissing(from person: AcceptedPerson, request: AttributeRequest) -> Bool {
+    if groups, person.groups == nil { return true }
+    let asked = Set(request.attributes.map(asciiLowercased)).union(person.attributes.keys.map(asciiLowercased))
+    return attributes.contains { !asked.contains(asciiLowercased($0)) }
+  }
+}
+
+/// The identity provider's own names, the same for every request.
+package final class FederationIdentity: Sendable {
+  /// Where requests are received: single sign-on and logout.
+  package let signOnURL: String
+  /// Where LogoutRequests are received over the back channel.
+  package let logoutSOAPURL: String
+  package let metadataURL: String
+  private let current: Mutex<FederationSettings>
+
+  /// - Parameter publicURL: without a slash at its end.
+  package init(publicURL: String, settings: FederationSettings) {
+    signOnURL = publicURL + "/adfs/ls/"
+    logoutSOAPURL = publicURL + "/saml/logout"
+    metadataURL = publicURL + "/saml/metadata"
+    current = Mutex(settings)
+  }
+
+  package var settings: FederationSettings { current.withLock { $0 } }
+  package var entityID: String { settings.entityID }
+  package func adopt(_ settings: FederationSettings) { current.withLock { $0 = settings } }
+}

@@ -1,0 +1,111 @@
+import Bytes
+import Cryptography
+import XMLSecurity
+
+/// What this identity provider says of itself (Metadata 2.4.3).
+package struct IdentityProviderMetadata: Sendable {
+  package var id: String
+  package var entityID: String
+  package var validUntil: Instant?
+  /// DER; the primary's first, which is the one that readers of a single key take.
+  package var signingCertificates: [[UInt8]]
+  /// To which relying parties may encrypt.
+  package var encryptionCertificates: [[UInt8]]
+  package var wantsSignedRequests: Bool
+  package var signOn: [(Binding, String)]
+  package var logout: [(Binding, String)]
+  package var nameIDFormats: [NameIDFormat]
+  /// Names that are offered.
+  package var attributes: [Attribute]
+  package var displayName: String?
+  package var errorURL: String?
+  package var contactMail: String?
+
+  package init(
+    id: String, entityID: String, validUntil: Instant?, signingCertificates: [[UInt8]], encryptionCertificates: [[UInt8]], wantsSignedRequests: Bool,
+    signOn: [(Binding, String)], logout: [(Binding, String)], nameIDFormats: [NameIDFormat], attributes: [Attribute], displayName: String?,
+    errorURL: String?, contactMail: String?
+  ) {
+    self.id = id
+    self.entityID = entityID
+    self.validUntil = validUntil
+    self.signingCertificates = signingCertificates
+    self.encryptionCertificates = encryptionCertificates
+    self.wantsSignedRequests = wantsSignedRequests
+    self.signOn = signOn
+    self.logout = logout
+    self.nameIDFormats = nameIDFormats
+    self.attributes = attributes
+    self.displayName = displayName
+    self.errorURL = errorURL
+    self.contactMail = contactMail
+  }
+
+  /// The document; its signature is the root's first child (Metadata 2.3.2). Throws `MessageFault`.
+  package func written() throws(MessageFault) -> UnsignedMessage {
+    do {
+      var writer = CanonicalWriter(capacity: 16_384)
+      var root: [(StaticString, String)] = [("ID", id), ("entityID", entityID)]
+      if let validUntil { root.append(("validUntil", validUntil.description)) }
+      try writer.open(.md, "EntityDescriptor", root)
+      let place = writer.position
+      var role: [(StaticString, String)] = [
+        ("WantAuthnRequestsSigned", wantsSignedRequests ? "true" : "false"), ("protocolSupportEnumeration", Vocabulary.protocolNamespace),
+      ]
+      if let errorURL { role.append(("errorURL", errorURL)) }
+      try writer.open(.md, "IDPSSODescriptor", role)
+      if let displayName { try writer.displayName(displayName) }
+      for certificate in signingCertificates { try writer.keyDescriptor("signing", certificate) }
+      for certificate in encryptionCertificates { try writer.keyDescriptor("encryption", certificate) }
+      for (binding, location) in logout { try writer.endpoint("SingleLogoutService", binding, location) }
+      for format in nameIDFormats { try writer.element(.md, "NameIDFormat", format.rawValue) }
+      for (binding, location) in signOn { try writer.endpoint("SingleSignOnService", binding, location) }
+      for attribute in attributes {
+        var head: [(StaticString, String)] = [("Name", attribute.name)]
+        if let friendlyName = attribute.friendlyName { head.append(("FriendlyName", friendlyName)) }
+        if let nameFormat = attribute.nameFormat { head.append(("NameFormat", nameFormat)) }
+        try writer.open(.saml, "Attribute", head)
+        writer.close()
+      }
+      writer.close()
+      if let contactMail {
+        try writer.open(.md, "ContactPerson", [("contactType", "technical")])
+        try writer.element(.md, "EmailAddress", "mailto:" + contactMail)
+        writer.close()
+      }
+      writer.close()
+      return UnsignedMessage(bytes: writer.finish(), id: id, signaturePlace: place)
+    } catch { throw MessageFault(error) }
+  }
+}
+
+extension CanonicalWriter {
+  fileprivate mutating func keyDescriptor(_ use: String, _ certificate: [UInt8]) throws(XMLFault) {
+    try open(.md, "KeyDescriptor", [("use", use)])
+    open(.ds, "KeyInfo")
+    open(.ds, "X509Data")
+    open(.ds, "X509Certificate")
+    base64(certificate)
+    close()
+    close()
+    close()
+    close()
+  }
+
+  fileprivate mutating func endpoint(_ local: StaticString, _ binding: Binding, _ location: String) throws(XMLFault) {
+    try open(.md, local, [("Binding", binding.rawValue), ("Location", location)])
+    close()
+  }
+
+  fileprivate mutating func displayName(_ name: String) throws(XMLFault) {
+    let ui = CanonicalWriter.Namespace(prefix: "mdui", uri: "urn:oasis:names:tc:SAML:metadata:ui")
+    open(.md, "Extensions")
+    open(ui, "UIInfo")
+    // The reader must know the language (SAML V2.0 Metadata UI 2.1.2).
+    try open(ui, "DisplayName", [], prefixed: [(.xml, "lang", "en")])
+    try text(name)
+    close()
+    close()
+    close()
+  }
+}

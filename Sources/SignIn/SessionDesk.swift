@@ -1,0 +1,64 @@
+import Bytes
+import Cryptography
+import Identity
+
+/// How long people stay signed in.
+package struct SessionPolicy: Sendable, Equatable {
+  /// From the password on; a session that the browser forgets when it is closed.
+  package var life: Duration
+  /// Where the person asked to stay signed in.
+  package var keptLife: Duration
+  /// Whether the page offers that.
+  package var offersKeeping: Bool
+
+  package init(life: Duration = .seconds(8 * 3600), keptLife: Duration = .seconds(7 * 86_400), offersKeeping: Bool = true) {
+    self.life = life
+    self.keptLife = keptLife
+    self.offersKeeping = offersKeeping
+  }
+}
+
+/// Begins and finds the sessions of browsers. The secret of a session is 32 random bytes that the browser alone keeps.
+package struct SessionDesk: Sendable {
+  package let policy: SessionPolicy
+  private let store: any SessionStore
+
+  package init(store: any SessionStore, policy: SessionPolicy) {
+    self.store = store
+    self.policy = policy
+  }
+
+  /// Begins a session for somebody whose password was just judged; answers its secret. Throws `StoreError`.
+  package func begin(
+    _ person: AcceptedPerson, userName: String, keeping: Bool, replacing old: Session?, reference: Reference, address: IPAddress?, now: Instant
+  ) async throws -> (secret: Secret, session: Session) {
+    let secret = Secret(RandomBytes.generate(32))
+    let isKept = keeping && policy.offersKeeping
+    let session = Session(
+      digest: SessionDesk.digest(of: secret), person: person, userName: userName, authenticated: now,
+      ends: now.adding(isKept ? policy.keptLife : policy.life), isKept: isKept)
+    var event = AuditEvent(
+      time: now, kind: .sessionBegan, reference: reference, actor: "gatehouse", realm: person.object.realm, subject: cut(userName, 512),
+      object: person.object.id, outcome: "done", details: ["ends": session.ends.description])
+    event.details["address"] = address?.description
+    try await store.begin(session, replacing: old?.digest, audit: [event])
+    return (secret, session)
+  }
+
+  /// The living session of a secret; nil where there is none. Throws `StoreError`.
+  package func session(_ secret: Secret, now: Instant) async throws -> Session? {
+    guard secret.count == 32 else { return nil }
+    return try await store.session(digest: SessionDesk.digest(of: secret), now: now)
+  }
+
+  /// Ends all sessions of a person, as a block or a changed password demands.
+  package func endAll(of object: DirectoryObject, actor: String, reason: String, now: Instant) async throws {
+    let event = AuditEvent(
+      time: now, kind: .sessionEnded, actor: actor, realm: object.realm, object: object.id, outcome: "done", details: ["reason": reason])
+    _ = try await store.endSessions(of: object, audit: [event])
+  }
+
+  package func forgetEnded(now: Instant) async throws { try await store.forgetSessions(now: now) }
+
+  static func digest(of secret: Secret) -> [UInt8] { secret.withBytes { Digests.sha256(Array("session 1".utf8) + Array($0)) } }
+}

@@ -1,0 +1,70 @@
+import Bytes
+import Cryptography
+import Foundation
+import HTTPTypes
+import Hummingbird
+
+/// The cookies of a browser. All are `__Host-`: sent over TLS only, to this host only, and set by nobody but it (RFC 6265bis §4.1.3.2). SameSite is None,
+/// since a relying party's POST to us comes from another site and must find the session; what changes something is bound to a sealed transaction instead.
+struct BrowserCookies: Sendable {
+  static let browserName = "__Host-gatehouse-browser"
+  static let sessionName = "__Host-gatehouse-session"
+  static let logoutName = "__Host-gatehouse-logout"
+
+  /// 32 random bytes that every browser gets at its first page; transactions are bound to it.
+  let browser: Secret
+  /// Whether the browser has it already.
+  let isKnown: Bool
+  let session: Secret?
+  let logout: String?
+
+  init(_ request: Request) {
+    var values: [String: String] = [:]
+    for header in request.headers[values: .cookie] {
+      for pair in header.split(separator: ";") {
+        let parts = pair.split(separator: "=", maxSplits: 1)
+        guard parts.count == 2 else { continue }
+        let name = parts[0].trimmingCharacters(in: .whitespaces)
+        // The first one counts; nobody but this host can set a second (`__Host-`).
+        if values[name] == nil { values[name] = parts[1].trimmingCharacters(in: .whitespaces) }
+      }
+    }
+    func secret(_ name: String) -> Secret? {
+      values[name].flatMap(StrictText.base64URL).flatMap { $0.count == 32 ? Secret($0) : nil }
+    }
+    if let known = secret(BrowserCookies.browserName) { (browser, isKnown) = (known, true) } else {
+      (browser, isKnown) = (Secret(RandomBytes.generate(32)), false)
+    }
+    session = secret(BrowserCookies.sessionName)
+    logout = values[BrowserCookies.logoutName]
+  }
+
+  /// What transactions are bound to: SHA-256, 32 bytes.
+  var browserDigest: [UInt8] { browser.withBytes { Digests.sha256(Array("browser 1".utf8) + Array($0)) } }
+
+  /// The header that gives the browser its cookie; empty where it has it.
+  var forBrowser: [String] { isKnown ? [] : [BrowserCookies.set(BrowserCookies.browserName, text(browser))] }
+
+  /// - Parameter life: nil: until the browser is closed.
+  func forSession(_ secret: Secret, life: Duration?) -> [String] { [BrowserCookies.set(BrowserCookies.sessionName, text(secret), life: life)] }
+
+  static let endSession = [set(sessionName, "", life: .zero)]
+  static let endLogout = [set(logoutName, "", life: .zero)]
+  static func forLogout(_ sealed: String) -> [String] { [set(logoutName, sealed)] }
+
+  private func text(_ secret: Secret) -> String { secret.withBytes { Array($0).base64URL } }
+
+  private static func set(_ name: String, _ value: String, life: Duration? = nil) -> String {
+    let age = life.map { "; Max-Age=\($0.components.seconds)" } ?? ""
+    return "\(name)=\(value); Path=/; Secure; HttpOnly; SameSite=None\(age)"
+  }
+}
+
+extension Response {
+  /// The same with these cookies set.
+  func setting(_ cookies: [String]) -> Response {
+    var response = self
+    for cookie in cookies { response.headers.append(HTTPField(name: .setCookie, value: cookie)) }
+    return response
+  }
+}

@@ -1,0 +1,277 @@
+import ArgumentParser
+import Bytes
+import Foundation
+import Web
+import Yams
+
+/// The applications that people sign in to by tokens of this gateway.
+struct RelyingParties: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rp", abstract: "Relying parties: the applications that people sign in to with SAML.",
+    discussion: """
+      Examples:
+        gatehouse rp add --metadata https://app.example/saml/metadata
+        gatehouse rp add --metadata sp.xml --name wiki --preset oid --encrypt assertion
+        gatehouse rp preview wiki --user alice@contoso.com
+      """,
+    subcommands: [List.self, Show.self, Add.self, Edit.self, Enable.self, Disable.self, Remove.self, Refresh.self, Preview.self],
+    defaultSubcommand: List.self)
+
+  struct List: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List the relying parties.")
+    @OptionGroup var admin: AdminOptions
+
+    func run() async throws {
+      let parties: [RelyingPartyMessage] = try await admin.client.get("relying-parties")
+      if admin.json { return try printJSON(parties) }
+      printTable(
+        ["NAME", "ENTITY ID", "SIGNS", "ENCRYPTS", "NAME ID", "STATE"],
+        parties.map { [$0.name, $0.entityId, $0.signs, $0.encrypts, $0.nameId, state($0)] })
+    }
+
+    private func state(_ party: RelyingPartyMessage) -> String {
+      if party.disabled { return "disabled" }
+      if party.pendingChanges != nil { return "changes to approve" }
+      return party.metadataTrouble == nil ? "on" : "metadata unreadable"
+    }
+  }
+
+  struct Show: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show everything that is registered of a relying party.")
+    @OptionGroup var admin: AdminOptions
+    @Argument(help: "Its name or entityID.") var name: String
+
+    func run() async throws {
+      try show(try await admin.client.get("relying-parties/\(pathSegment(name))"), json: admin.json)
+    }
+  }
+
+  struct Add: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Register a relying party by its metadata, or by entityID and consumer service.",
+      discussion: "A document from a URL is read again every four hours. What would change where tokens go is never taken over unasked.")
+    @OptionGroup var admin: AdminOptions
+    @Option(name: .long, help: "What it is called here (default: after its host).") var name: String?
+    @Option(name: .long, help: "Its metadata: an https URL, a file, or - for standard input.") var metadata: String?
+    @Option(name: .long, help: "PEM file of the certificate that must have signed the metadata.") var pin: String?
+    @Option(name: .long, help: "Without metadata: its entityID.") var entityID: String?
+    @Option(name: .long, help: "Without metadata: where tokens are posted; may be repeated, the first is the usual one.") var acs: [String] = []
+    @OptionGroup var options: PartyOptions
+
+    func run() async throws {
+      var change = try options.change()
+      change.name = name
+      try fill(&change, metadata: metadata, pin: pin)
+      change.entityId = entityID
+      change.consumers = acs.isEmpty ? nil : acs
+      let party: RelyingPartyMessage = try await admin.client.post("relying-parties", change)
+      if admin.json { return try printJSON(party) }
+      print("The relying party \(harmless(party.name)) (\(harmless(party.entityId))) was added.")
+      let federation: FederationMessage = try await admin.client.get("federation")
+      print("Give it our metadata: \(federation.metadataUrl)/\(party.name)  (entityID \(federation.entityId))")
+    }
+  }
+
+  struct Edit: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Change what is registered of a relying party; what is not named stays.")
+    @OptionGroup var admin: AdminOptions
+    @Argument(help: "Its name or entityID.") var name: String
+    @Option(name: .long, help: "Newer metadata: an https URL, a file, or - for standard input.") var metadata: String?
+    @Option(name: .long, help: "PEM file of the certificate that must have signed the metadata.") var pin: String?
+    @Option(name: .long, help: "Where tokens are posted, instead of what the metadata said; may be repeated.") var acs: [String] = []
+    @OptionGroup var options: PartyOptions
+
+    func run() async throws {
+      var change = try options.change()
+      try fill(&change, metadata: metadata, pin: pin)
+      change.consumers = acs.isEmpty ? nil : acs
+      try show(try await admin.client.patch("relying-parties/\(pathSegment(name))", change), json: admin.json)
+    }
+  }
+
+  struct Enable: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Let people sign in to a relying party again.")
+    @OptionGroup var admin: AdminOptions
+    @Argument(help: "Its name or entityID.") var name: String
+    func run() async throws { try await set(disabled: false, name, admin) }
+  }
+
+  struct Disable: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Let nobody sign in to a relying party; what is registered of it stays.")
+    @OptionGroup var admin: AdminOptions
+    @Argument(help: "Its name or entityID.") var name: String
+    func run() async throws { try await set(disabled: true, name, admin) }
+  }
+
+  struct Remove: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Remove a relying party, and with it the persistent names of its people: registered anew, it would get other ones.")
+    @OptionGroup var admin: AdminOptions
+    @Argument(help: "Its name or entityID.") var name: String
+
+    func run() async throws {
+      let done: Done = try await admin.client.delete("relying-parties/\(pathSegment(name))")
+      if admin.json { return try printJSON(done) }
+      print(done.message)
+    }
+  }
+
+  struct Refresh: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Read a relying party's metadata now.")
+    @OptionGroup var admin: AdminOptions
+    @Argument(help: "Its name or entityID.") var name: String
+    @Flag(name: .long, help: "Take over what would change where tokens go, or who it is.") var approve = false
+
+    func run() async throws {
+      let party: RelyingPartyMessage = try await admin.client.post("relying-parties/\(pathSegment(name))/refresh", RefreshRequest(approve: approve))
+      try show(party, json: admin.json)
+    }
+  }
+
+  struct Preview: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the exact assertion that somebody would get, without their password and without issuing it.")
+    @OptionGroup var admin: AdminOptions
+    @Argument(help: "The relying party's name or entityID.") var name: String
+    @Option(name: .long, help: "The user name, as typed at the sign-in page.") var user: String
+    @Option(name: .long, help: "The realm, where the name does not tell it.") var realm: String?
+
+    func run() async throws {
+      let preview: PreviewMessage = try await admin.client.post(
+        "relying-parties/\(pathSegment(name))/preview", PreviewRequest(user: user, realm: realm))
+      if admin.json { return try printJSON(preview) }
+      print(preview.assertion)
+    }
+  }
+
+  private static func set(disabled: Bool, _ name: String, _ admin: AdminOptions) async throws {
+    var change = RelyingPartyChange()
+    change.disabled = disabled
+    let party: RelyingPartyMessage = try await admin.client.patch("relying-parties/\(pathSegment(name))", change)
+    if admin.json { return try printJSON(party) }
+    print("The relying party \(harmless(party.name)) is \(disabled ? "disabled" : "enabled").")
+  }
+
+  private static func fill(_ change: inout RelyingPartyChange, metadata: String?, pin: String?) throws {
+    if let pin {
+      guard let text = try? String(contentsOfFile: pin, encoding: .utf8), let der = certificateDER(inPEM: text) else {
+        throw ValidationError("\(pin) is no PEM file with a certificate.")
+      }
+      change.metadataSigner = der.base64
+    }
+    guard let metadata else { return }
+    if metadata.hasPrefix("https://") || metadata.hasPrefix("http://") {
+      change.metadataUrl = metadata
+      return
+    }
+    let data: Data?
+    if metadata == "-" { data = try FileHandle.standardInput.readToEnd() } else { data = FileManager.default.contents(atPath: metadata) }
+    guard let data, !data.isEmpty else { throw ValidationError("\(metadata) cannot be read.") }
+    change.metadata = Array(data).base64
+  }
+
+  private static func certificateDER(inPEM text: String) -> [UInt8]? {
+    guard let begin = text.range(of: "-----BEGIN CERTIFICATE-----"),
+      let end = text.range(of: "-----END CERTIFICATE-----", range: begin.upperBound..<text.endIndex)
+    else { return nil }
+    return StrictText.base64(text[begin.upperBound..<end.lowerBound].filter { !$0.isWhitespace })
+  }
+
+  private static func show(_ party: RelyingPartyMessage, json: Bool) throws {
+    if json { return try printJSON(party) }
+    var rows: [[String]] = [
+      ["name", party.name], ["entityID", party.entityId], ["shown as", party.displayName ?? "-"], ["state", party.disabled ? "disabled" : "on"],
+    ]
+    for consumer in party.consumers { rows.append(["consumer", "\(consumer.location)\(consumer.isDefault ? " (default)" : "") \(consumer.binding)"]) }
+    for end in party.logout { rows.append(["logout", "\(end.location) \(end.binding)"]) }
+    for certificate in party.certificates { rows.append([certificate.use, "SHA-256 \(certificate.sha256)"]) }
+    rows += [
+      ["requests", party.requestsMustBeSigned ? "must be signed" : "may be unsigned"], ["signs", party.signs], ["encrypts", party.encrypts],
+      ["algorithm", party.algorithm], ["SHA-1 until", party.acceptsSha1Until.map { shown($0) } ?? "never"],
+      ["name ID", party.nameId + (party.nameIdSource.map { " from \($0)" } ?? "")],
+      ["token life", "\(party.tokenLifeSeconds) s"], ["skew", "\(party.skewSeconds) s"],
+      ["unsolicited", party.unsolicited ? "on" : "off"],
+      ["permitted", party.permittedGroups.isEmpty ? "everybody" : party.permittedGroups.joined(separator: "; ")],
+      ["signing key", party.signingKey ?? "the primary"], ["metadata", party.metadataUrl ?? "given by hand"],
+    ]
+    if party.metadataUrl != nil { rows.append(["read", shown(party.metadataRead)]) }
+    if let trouble = party.metadataTrouble { rows.append(["trouble", trouble]) }
+    for change in party.pendingChanges ?? [] { rows.append(["to approve", change]) }
+    for claim in party.claims {
+      let source = claim.from?.joined(separator: ", ") ?? claim.values.map { "\"\($0.joined(separator: "\", \""))\"" } ?? "-"
+      rows.append(["claim", "\(claim.name) ← \(source)"])
+    }
+    printTable(["WHAT", "VALUE"], rows)
+  }
+}
+
+/// How a relying party wants its tokens: the same for adding and for editing.
+struct PartyOptions: ParsableArguments {
+  @Option(name: .long, help: "Set claims, names and signing as a product wants them: standard, oid, entra, google, salesforce.") var preset: String?
+  @Option(name: .long, help: "What people read on pages.") var displayName: String?
+  @Option(name: .long, help: "What is signed: response, assertion or both.") var sign: String?
+  @Option(name: .long, help: "What is encrypted: nothing, assertion or name.") var encrypt: String?
+  @Option(name: .long, help: "rsa-sha256, rsa-sha384, rsa-sha512 or ecdsa-sha256.") var algorithm: String?
+  @Option(name: .long, help: "Take requests signed with SHA-1 until this day (2027-01-31), or never.") var acceptSha1Until: String?
+  @Option(name: .long, help: "The name where none is asked for: unspecified, email, persistent, transient or windows.") var nameID: String?
+  @Option(name: .long, help: "Whence an unspecified or persistent name comes: an attribute, $userPrincipalName, $immutableId …; \"\" for the usual.")
+  var nameIDSource: String?
+  @Option(name: .long, help: "A format of names that may be asked for; may be repeated (default: all).") var allowNameID: [String] = []
+  @Option(name: .long, help: "A YAML file with the table of claims (docs/operations/relying-parties.md).") var claims: String?
+  @Option(name: .long, help: "How long a token holds (1h).") var tokenLife: String?
+  @Option(name: .long, help: "By how much a token begins in the past, for clocks that lag (0s).") var skew: String?
+  @Option(name: .long, help: "Whether a sign-in may begin here, without a request: on or off.") var unsolicited: String?
+  @Option(name: .long, help: "Whether its requests must be signed: on or off.") var requireSigned: String?
+  @Option(name: .long, help: "A group (distinguished name or SID) one must be in; may be repeated.") var permitGroup: [String] = []
+  @Flag(name: .long, help: "Let everybody use it again.") var permitEverybody = false
+
+  func change() throws -> RelyingPartyChange {
+    var change = RelyingPartyChange()
+    change.preset = preset
+    change.displayName = displayName
+    change.signs = sign
+    change.encrypts = encrypt
+    change.algorithm = algorithm
+    change.nameId = nameID
+    change.nameIdSource = nameIDSource
+    change.allowedNameIds = allowNameID.isEmpty ? nil : allowNameID
+    change.tokenLifeSeconds = try seconds(tokenLife)
+    change.skewSeconds = try seconds(skew)
+    change.unsolicited = try flag(unsolicited, "--unsolicited")
+    change.requestsMustBeSigned = try flag(requireSigned, "--require-signed")
+    change.permittedGroups = permitEverybody ? [] : permitGroup.isEmpty ? nil : permitGroup
+    if let acceptSha1Until {
+      if acceptSha1Until == "never" { change.acceptsSha1Until = 0 } else {
+        let strategy = Date.ISO8601FormatStyle().year().month().day()
+        guard let day = try? Date(acceptSha1Until, strategy: strategy) else { throw ValidationError("\"\(acceptSha1Until)\" is no day; write it like 2027-01-31.") }
+        change.acceptsSha1Until = Instant(day).milliseconds
+      }
+    }
+    if let claims { change.claims = try PartyOptions.read(claims) }
+    return change
+  }
+
+  private struct ClaimsFile: Decodable { var claims: [ClaimMessage] }
+
+  private static func read(_ path: String) throws -> [ClaimMessage] {
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { throw ValidationError("\(path) cannot be read.") }
+    do { return try YAMLDecoder().decode(ClaimsFile.self, from: text).claims } catch {
+      throw ValidationError("\(path) is no table of claims: \(error). Look at docs/operations/relying-parties.md for its form.")
+    }
+  }
+
+  private func seconds(_ text: String?) throws -> Int64? {
+    guard let text else { return nil }
+    guard let duration = parseDuration(text) else { throw ValidationError("\"\(text)\" is no duration; write it like 90s, 30m or 2h.") }
+    return duration.components.seconds
+  }
+
+  private func flag(_ text: String?, _ name: String) throws -> Bool? {
+    switch text {
+    case nil: return nil
+    case "on": return true
+    case "off": return false
+    default: throw ValidationError("\(name) is on or off.")
+    }
+  }
+}
