@@ -15,7 +15,6 @@ import urllib.request
 
 import house
 
-FPM = sorted(pathlib.Path("/usr/sbin").glob("php-fpm[0-9]*"))
 PERSON, PASSWORD = "alice", "Correct.Horse.1"
 
 
@@ -111,7 +110,8 @@ http {{
   }}
 }}
 """)
-        words = [FPM[-1] if FPM else "php-fpm", "-F", "-y", folder / "fpm.conf", *(["-R"] if os.getuid() == 0 else [])]
+        # Debian names it after PHP's version.
+        words = [max(pathlib.Path("/usr/sbin").glob("php-fpm[0-9]*"), default="php-fpm"), "-F", "-y", folder / "fpm.conf", *(["-R"] if os.getuid() == 0 else [])]
         for setting in ("opcache.enable=1", "opcache.validate_timestamps=0", "opcache.memory_consumption=128", "opcache.max_accelerated_files=20000",
                         "realpath_cache_ttl=3600", "session.gc_probability=0"):
             words += ["-d", setting]
