@@ -15,7 +15,6 @@ import urllib.request
 
 import house
 
-FPM = sorted(pathlib.Path("/usr/sbin").glob("php-fpm[0-9]*"))
 PERSON, PASSWORD = "alice", "Correct.Horse.1"
 
 
@@ -92,7 +91,7 @@ http {{
   scgi_temp_path {folder}/temporary;
   fastcgi_buffers 16 32k;
   fastcgi_buffer_size 64k;
-  upstream php {{ server unix:{folder}/fpm.sock; keepalive 16; }}
+  upstream php {{ server unix:{folder}/fpm.sock; }}
   server {{
     listen 127.0.0.1:{self.port} backlog=1024;
     listen 127.0.0.1:{self.tls_port} ssl backlog=1024;
@@ -103,7 +102,6 @@ http {{
     root /usr/share/simplesamlphp/www;
     location ~ ^(?<script>.+?\\.php)(?<path>/.*)?$ {{
       include /etc/nginx/fastcgi_params;
-      fastcgi_keep_conn on;
       fastcgi_pass php;
       fastcgi_param SCRIPT_FILENAME $document_root$script;
       fastcgi_param SCRIPT_NAME $script;
@@ -112,7 +110,8 @@ http {{
   }}
 }}
 """)
-        words = [FPM[-1] if FPM else "php-fpm", "-F", "-y", folder / "fpm.conf", *(["-R"] if os.getuid() == 0 else [])]
+        # Debian names it after PHP's version.
+        words = [max(pathlib.Path("/usr/sbin").glob("php-fpm[0-9]*"), default="php-fpm"), "-F", "-y", folder / "fpm.conf", *(["-R"] if os.getuid() == 0 else [])]
         for setting in ("opcache.enable=1", "opcache.validate_timestamps=0", "opcache.memory_consumption=128", "opcache.max_accelerated_files=20000",
                         "realpath_cache_ttl=3600", "session.gc_probability=0"):
             words += ["-d", setting]

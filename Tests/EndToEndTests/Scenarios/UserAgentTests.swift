@@ -136,4 +136,27 @@ struct UserAgentTests {
     }
     await gateway.remove()
   }
+
+  @Test("Chromium has scripts or not, speaks the language it was told, and tells what it complains of", arguments: [true, false])
+  func chromium(scripted: Bool) async throws {
+    let html =
+      "<!doctype html><html lang=\"de\"><title>off</title><label for=a>Name</label><input id=a autofocus><script>document.title='on'</script>"
+    try await Browser.with("user-agent", options: Browser.Options(isScripted: scripted, language: "de", width: 400, height: 700, prefersDark: true)) {
+      browser in
+      try await browser.open("data:text/html;base64," + Data(html.utf8).base64EncodedString())
+      #expect(try await browser.title == (scripted ? "on" : "off"))
+      #expect(try await browser.run("return navigator.language").text?.hasPrefix("de") == true)
+      #expect(try await browser.run("return matchMedia('(prefers-color-scheme: dark)').matches").isTrue)
+      #expect(try await browser.find("#a").label == "Name")
+      #expect(try await browser.find("#a").role == "textbox")
+      try await browser.find("#a").click()
+      try await browser.type("Zoë")
+      #expect(try await browser.activeElement.property("value") == .string("Zoë"))
+      try await browser.run("console.error('told')")
+      #expect(try await browser.complaints().contains { $0.message.contains("told") && $0.level == "SEVERE" })
+      let picture = try await browser.screenshot(to: "user-agent-\(scripted ? "scripted" : "plain")")
+      #expect(try Data(contentsOf: URL(fileURLWithPath: picture)).starts(with: [0x89, 0x50, 0x4e, 0x47]))
+      await #expect(throws: Browser.Failure.self) { try await browser.find("#nothing") }
+    }
+  }
 }
