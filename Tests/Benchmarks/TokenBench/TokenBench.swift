@@ -3,7 +3,7 @@ import Cryptography
 import Foundation
 import XMLSecurity
 
-// What a signed token costs, on one core. Prints one line of JSON; Tests/Benchmarks/tokens puts it beside `openssl speed` of the same run.
+// What a signed token costs, on one core. Prints one line of JSON; Tests/Benchmarks/signing puts it beside `openssl speed` of the same run.
 
 /// The loops: issuing (write an assertion of 4 KB, sign it) and verifying (read a signed AuthnRequest of 1.5 KB, verify it).
 @main struct TokenBench {
