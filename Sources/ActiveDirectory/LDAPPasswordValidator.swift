@@ -128,7 +128,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
-      let verdict = try await admitted(deadline: deadline) { () async throws(LDAPFault) in
+      let verdict = try await admitted(deadline: deadline, isFirst: attempt.allowance?.isFamiliar ?? false) { () async throws(LDAPFault) in
         try await judge(credential, request, attempt, deadline, permission, trace)
       }
       return Judgement(verdict, trace: trace.notes, facts: attempt.facts)
@@ -175,6 +175,15 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
 
   /// Runs `body` on the loop, once it is its turn. Throws `.noTime` or `.overloaded` where that did not come in time.
   func admitted<Value: Sendable>(
+    deadline: Deadline, isFirst: Bool = false, _ body: () async throws(LDAPFault) -> Value
+  ) async throws(LDAPFault) -> Value {
+    let result = await Precedence.$isFirst.withValue(isFirst) { () async -> Result<Value, LDAPFault> in
+      do throws(LDAPFault) { return .success(try await inTurn(deadline: deadline, body)) } catch { return .failure(error) }
+    }
+    return try result.get()
+  }
+
+  private func inTurn<Value: Sendable>(
     deadline: Deadline, _ body: () async throws(LDAPFault) -> Value
   ) async throws(LDAPFault) -> Value {
     try await withTaskExecutorPreference(loop) { () async throws(LDAPFault) -> Value in

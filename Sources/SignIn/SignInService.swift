@@ -13,6 +13,7 @@ package struct SignInService: Sendable {
   private let sprays: SprayGuard
   private let ledger: ThrottleLedger
   private let refusedPasswords = RefusedPasswords()
+  private let underWay = GuessesUnderWay()
   private let policies: LockoutPolicies
   let now: @Sendable () -> Instant
   private let logger: Logger
@@ -134,13 +135,18 @@ package struct SignInService: Sendable {
           continue
         case .locked(let until):
           trace.append(TraceNote(.lockout, "locked by us until \(until)"))
-          let began = sprays.failed(guess, now: now())
+          let began = failed(guess, now: now())
           return await conclude(
             .refused(Refusal(.lockedOut)), request, frontEnd, reference, realm: realm, trace, retryAfter: max(.seconds(1), until.since(now())),
             also: began)
         case .blocked:
           trace.append(TraceNote(.lockout, "blocked by an administrator"))
           return await conclude(.refused(Refusal(.blockedByAdministrator)), request, frontEnd, reference, realm: realm, trace)
+        case .kept(let isFamiliar):
+          trace.append(TraceNote(.lockout, "as many wrong passwords are counted as the directory's lockout, of which an agent has told since, leaves room for"))
+          let refusal = Refusal(isFamiliar ? .keptFromDirectoryFamiliar : .keptFromDirectory)
+          let began = failed(guess, now: now())
+          return await conclude(.refused(refusal), request, frontEnd, reference, realm: realm, trace, also: began)
         case .busy:
           trace.append(TraceNote(.lockout, "too many sign-ins of this user were under way until the deadline"))
           return await conclude(.unknown(.overloaded), request, frontEnd, reference, realm: realm, trace)
@@ -158,6 +164,11 @@ package struct SignInService: Sendable {
           expected: reservation.object, undecided: reservation.undecided, charged: reservation.charges.count, isFamiliar: reservation.isFamiliar,
           refusedAt: refusedPasswords.refusedAt(fingerprint, now: now()), counted: reservation.counted)
       }
+      // People at familiar addresses go on though a spray comes from there.
+      let withdrawal = Withdrawal()
+      credential.withdrawal = withdrawal
+      let held = reservation.isFamiliar ? nil : underWay.add(guess, withdrawal)
+      defer { if let held { underWay.remove(held) } }
       let judgement: Judgement
       if let new {
         guard let changer = changers[realm.method] else {
@@ -182,6 +193,17 @@ package struct SignInService: Sendable {
       }
       trace += judgement.trace
 
+      if withdrawal.isWithdrawn, case .unknown = judgement.verdict, !judgement.mayHaveCounted {
+        // Its spray was recognised while it waited, and nothing was put before the directory.
+        do {
+          _ = try await lockouts.settle(reservation, outcome: .undecided, object: nil, policy: policy, now: now(), audit: [])
+        } catch {
+          logger.error("the lockout store did not answer", metadata: ["error": "\(error)"])
+          return answer(.unknown(.storeUnavailable), reference, realm: realm)
+        }
+        if let refusal = await throttled(guess, request, name, frontEnd, realm) { return refusal }
+        return await conclude(judgement.verdict, request, frontEnd, reference, realm: realm, trace)
+      }
       if case .unknown(let cause) = judgement.verdict,
         cause == .nameMoved && !hasMoved || cause == .triesUnderWay && request.deadline.remaining() > pause
       {
@@ -253,7 +275,7 @@ package struct SignInService: Sendable {
     switch outcome {
     case .failed:
       throttle.guessFailed(from: request.address, now: .now)
-      events += sprays.failed(guess, now: time)
+      events += failed(guess, now: time)
     case .succeeded: sprays.succeeded(guess, now: time)
     case .undecided, .mayHaveCounted: break
     }
@@ -274,6 +296,21 @@ package struct SignInService: Sendable {
     var result = answer(judgement.verdict, reference, realm: realm, time: time)
     result.change = change
     return result
+  }
+
+  /// A guess failed. Where a spray begins by it, those of its guesses that wait for their bind are taken back.
+  private func failed(_ guess: SprayState.Guess, now: Instant) -> [AuditEvent] {
+    let events = sprays.failed(guess, now: now)
+    if events.contains(where: { $0.kind == .sprayBegan }) { underWay.withdraw { sprays.spray($0) != nil } }
+    return events
+  }
+
+  /// Whether the person signs in from an address of theirs. Costs one read.
+  package func isFamiliar(_ request: SignInRequest, frontEnd: FrontEnd) async -> Bool {
+    guard let mark = request.address.map(AddressMark.init), let userName = UserName(request.userName), let realm = realms.realm(of: userName),
+      frontEnd.realms.contains(realm.name)
+    else { return false }
+    return (try? await lockouts.isFamiliar(mark, for: LockoutName(userName, realm: realm.name), now: now())) ?? false
   }
 
   /// The refusal of a guess from a source that is being slowed, or that belongs to a spray; nil where it may go ahead. People at addresses from
