@@ -23,7 +23,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     var server: DirectoryServer?
   }
 
-  private enum Finding: Sendable {
+  enum Finding: Sendable {
     case person(Found)
     case nobody(Refusal, server: DirectoryServer?)
   }
@@ -157,34 +157,6 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     }
   }
 
-  package func describe(_ userName: UserName, realm: RealmName, wanting: AttributeRequest, deadline: Deadline) async -> LookUpAnswer {
-    let trace = TraceRecorder()
-    let name = LoginName(userName, kind: settings.kind, attributes: settings.loginAttributes, domains: settings.domains)
-    let wanted = PersonAttributes.permitted(wanting)
-    do throws(LDAPFault) {
-      guard !deadline.hasPassed else { throw .noTime }
-      try await logOn.check()
-      let described = try await admitted(deadline: deadline) { () async throws(LDAPFault) -> AcceptedPerson? in
-        guard case .person(let found) = try await find(name, wanted: wanted, deadline: deadline, trace: trace) else { return nil }
-        var tokens: [[UInt8]] = []
-        if wanting.groups, settings.kind == .activeDirectory {
-          // MS-ADTS 3.1.1.4.5.19: computed, and told in a search of the object itself only.
-          let query = LDAPSearch(
-            base: found.entry.distinguishedName, scope: .base, filter: .present("objectClass"), attributes: ["tokenGroups"], limit: 1)
-          tokens = try await found.partition.search(query, deadline: deadline, trace: trace).entries.first?.values("tokenGroups") ?? []
-        }
-        return try await person(found, userName: userName, wanting, wanted: wanted, tokens: tokens, deadline: deadline, trace: trace)
-      }
-      guard let described else { return LookUpAnswer(.nobody, trace: trace.notes) }
-      var answer = LookUpAnswer(.person(described.object.id), trace: trace.notes)
-      answer.person = described
-      return answer
-    } catch {
-      if trace.notes.last?.step != .domainController { trace.add(.domainController, error.summary) }
-      return LookUpAnswer(unknown: error.cause, trace: trace.notes)
-    }
-  }
-
   // MARK: The directory's own lockout
 
   package func refreshLockoutPolicy(deadline: Deadline) async {
@@ -264,7 +236,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   }
 
   /// The one person whom the name means.
-  private func find(
+  func find(
     _ name: LoginName, wanted: [String], deadline: Deadline, trace: TraceRecorder
   ) async throws(LDAPFault) -> Finding {
     var candidates: [(entry: LDAPEntry, index: Int, server: DirectoryServer?)] = []
@@ -356,7 +328,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
   }
 
   /// The person as the directory describes them now.
-  private func person(
+  func person(
     _ found: Found, userName: UserName, _ request: AttributeRequest, wanted: [String], tokens: [[UInt8]], deadline: Deadline, trace: TraceRecorder
   ) async throws(LDAPFault) -> AcceptedPerson {
     let identifier = try identifier(of: found)

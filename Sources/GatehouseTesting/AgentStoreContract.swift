@@ -28,7 +28,7 @@ package enum AgentStoreContract {
     try await store.enrol(agent, tokenDigest: Sample.digest(byte), now: Sample.time, audit: [Sample.event(.agentEnrolled)])
   }
 
-  package static let sentences: [ContractSentence<Store>] = enrolling + changing + documents
+  package static let sentences: [ContractSentence<Store>] = enrolling + changing
 
   private static let enrolling: [ContractSentence<Store>] = [
     .init("a token is read back as it was made, and only its digest finds it") { (store: Store) async throws in
@@ -129,20 +129,5 @@ package enum AgentStoreContract {
       await expectConflict { try await store.update(changed, audit: []) }
       #expect(try await store.agents().first?.revoked == Sample.time)
     },
-  ]
-
-  private static let documents: [ContractSentence<Store>] = [
-    .init("a document is written once with version 0, then only by who has read the last version") { (store: Store) async throws in
-      #expect(try await store.document("agent-ca") == nil)
-      try await store.putDocument(ProtectedDocument(name: "agent-ca", ciphertext: [1, 0, 2]), audit: [Sample.event(.authorityPrepared)])
-      var stored = try #require(try await store.document("agent-ca"))
-      #expect(stored == ProtectedDocument(name: "agent-ca", ciphertext: [1, 0, 2], version: 1))
-      await expectConflict { try await store.putDocument(ProtectedDocument(name: "agent-ca", ciphertext: [3]), audit: []) }
-      stored.ciphertext = []
-      try await store.putDocument(stored, audit: [])
-      await expectConflict { try await store.putDocument(stored, audit: []) }
-      #expect(try await store.document("agent-ca") == ProtectedDocument(name: "agent-ca", ciphertext: [], version: 2))
-      await expectConflict { try await store.putDocument(ProtectedDocument(name: "other", ciphertext: [], version: 4), audit: []) }
-    }
   ]
 }

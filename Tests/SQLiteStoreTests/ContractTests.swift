@@ -26,6 +26,18 @@ import Testing
   @Test(arguments: AgentStoreContract.sentences)
   func `an agent store`(sentence: ContractSentence<AgentStoreContract.Store>) async throws { try await sentence.test(store) }
 
+  @Test(arguments: DocumentStoreContract.sentences)
+  func `a document store`(sentence: ContractSentence<DocumentStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: RelyingPartyStoreContract.sentences)
+  func `a store of relying parties`(sentence: ContractSentence<RelyingPartyStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: FederationSettingsStoreContract.sentences)
+  func `a store of federation settings`(sentence: ContractSentence<FederationSettingsStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: SessionStoreContract.sentences)
+  func `a session store`(sentence: ContractSentence<SessionStoreContract.Store>) async throws { try await sentence.test(store) }
+
   @Test(arguments: FederationStoreContract.sentences)
   func `a store of federation`(sentence: ContractSentence<FederationStoreContract.Store>) async throws { try await sentence.test(store) }
 }
@@ -47,6 +59,18 @@ import Testing
 
   @Test(arguments: AgentStoreContract.sentences)
   func `an agent store`(sentence: ContractSentence<AgentStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: DocumentStoreContract.sentences)
+  func `a document store`(sentence: ContractSentence<DocumentStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: RelyingPartyStoreContract.sentences)
+  func `a store of relying parties`(sentence: ContractSentence<RelyingPartyStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: FederationSettingsStoreContract.sentences)
+  func `a store of federation settings`(sentence: ContractSentence<FederationSettingsStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: SessionStoreContract.sentences)
+  func `a session store`(sentence: ContractSentence<SessionStoreContract.Store>) async throws { try await sentence.test(store) }
 
   @Test(arguments: FederationStoreContract.sentences)
   func `a store of federation`(sentence: ContractSentence<FederationStoreContract.Store>) async throws { try await sentence.test(store) }
