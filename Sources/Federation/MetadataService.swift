@@ -21,7 +21,6 @@ package struct MetadataProblem: Error, Sendable, Equatable, CustomStringConverti
 /// Reads relying parties' metadata, keeps it fresh, and writes our own.
 package struct MetadataService: Sendable {
   package static let longestDocument = 4 << 20
-  static let longestValidity: Duration = .seconds(400 * 86_400)
   /// How often metadata is read where the document does not say; and the bounds of what it may say.
   static let standardInterval: Duration = .seconds(4 * 3600)
   static let intervals: ClosedRange<Duration> = .seconds(300) ... .seconds(86_400)
@@ -123,7 +122,9 @@ package struct MetadataService: Sendable {
 
   static func isDue(_ source: MetadataSource, now: Instant) -> Bool {
     guard let tried = source.tried else { return true }
-    return now.since(tried) >= (source.trouble == nil ? standardInterval : retryInterval)
+    guard source.trouble == nil else { return now.since(tried) >= retryInterval }
+    let wished = source.cacheDuration.map { Duration.seconds($0) } ?? standardInterval
+    return now.since(tried) >= min(max(wished, intervals.lowerBound), intervals.upperBound)
   }
 
   /// Reads one relying party's metadata now. Throws `StoreError`.
@@ -141,6 +142,7 @@ package struct MetadataService: Sendable {
       source.read = time
       source.trouble = nil
       source.validUntil = metadata.validUntil
+      source.cacheDuration = metadata.cacheDuration
       var toApprove = party.changesToApprove(metadata)
       // Without a pinned signer whoever holds the site could bring a key of their own.
       if source.signer == nil, Set(metadata.signingCertificates) != Set(party.signingCertificates) { toApprove.append("its signing certificates would change") }
@@ -175,6 +177,12 @@ extension MetadataService: AlarmSource {
             .relyingPartyPending, subject: party.name, message: "The metadata of \(party.shownName) has changes that are not taken over unasked.",
             remedy: "Look at them with `gatehouse rp show \(party.name)` and take them over with `gatehouse rp refresh \(party.name) --approve`.",
             since: source.read ?? now()))
+      }
+      if let end = source.validUntil, end <= now(), source.trouble == nil {
+        alarms.append(
+          Alarm(
+            .relyingPartyMetadata, subject: party.name, message: "The metadata of \(party.shownName) was valid until \(end), and no newer was read.",
+            remedy: "What was read last goes on being used. Ask its owner; `gatehouse rp refresh \(party.name)` reads it now.", since: end))
       }
       if let trouble = source.trouble {
         alarms.append(

@@ -95,6 +95,8 @@ package struct MetadataSource: Sendable, Equatable, Codable {
   package var pending: ServiceProviderMetadata?
   /// The validUntil of the newest document.
   package var validUntil: Instant?
+  /// The cacheDuration of the newest document, in seconds.
+  package var cacheDuration: Int64?
 
   package init(url: String, signer: [UInt8]? = nil) {
     self.url = url

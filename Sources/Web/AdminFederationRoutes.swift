@@ -196,6 +196,7 @@ struct AdminFederationRoutes: Sendable {
         source.read = services.now()
         source.tried = services.now()
         source.validUntil = metadata.validUntil
+        source.cacheDuration = metadata.cacheDuration
         party.source = source
       }
     } catch let problem as MetadataProblem { throw RequestFault.malformed(problem.description.prefix(1).uppercased() + problem.description.dropFirst() + ".") }
