@@ -145,22 +145,63 @@ static size_t half_width(const gatehouse_key *key) {
   }
 }
 
-int gatehouse_sign(const gatehouse_key *key, int digest, const uint8_t *bytes, size_t count, uint8_t *out, size_t *length) {
-  const EVP_MD *md = digest_named(digest);
-  EVP_MD_CTX *context = md == NULL ? NULL : EVP_MD_CTX_new();
+// Setting a context up means looking algorithms up: as much as a fiftieth of an RSA signature. It is done once, and each signature copies the result.
+struct gatehouse_signer {
+  EVP_PKEY *key;
+  size_t half;  // of an ECDSA signature; 0 for RSA
+  EVP_MD_CTX *ready[GATEHOUSE_SHA512 + 1];
+};
+
+gatehouse_signer *gatehouse_signer_new(const gatehouse_key *key) {
+  gatehouse_signer *signer = OPENSSL_zalloc(sizeof *signer);
+  int holds = signer != NULL && EVP_PKEY_up_ref(inside(key)) == 1;
+  if (holds) {
+    signer->key = inside(key);
+    signer->half = half_width(key);
+    holds = signer->half > 0 || EVP_PKEY_is_a(signer->key, "RSA");
+  }
+  for (int digest = GATEHOUSE_SHA1; holds && digest <= GATEHOUSE_SHA512; digest++) {
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    // PKCS#1 v1.5 is the default padding of RSA keys.
+    holds = context != NULL && EVP_DigestSignInit(context, NULL, digest_named(digest), NULL, signer->key) == 1;
+    if (holds) {
+      signer->ready[digest] = context;
+    } else {
+      EVP_MD_CTX_free(context);
+      // Some systems sign nothing with SHA-1 any more, and that is well.
+      if (digest == GATEHOUSE_SHA1) holds = 1;
+    }
+  }
+  if (!holds) {
+    gatehouse_signer_free(signer);
+    signer = NULL;
+  }
+  done(holds);
+  return signer;
+}
+
+void gatehouse_signer_free(gatehouse_signer *signer) {
+  if (signer == NULL) return;
+  for (int digest = GATEHOUSE_SHA1; digest <= GATEHOUSE_SHA512; digest++) EVP_MD_CTX_free(signer->ready[digest]);
+  EVP_PKEY_free(signer->key);
+  OPENSSL_free(signer);
+}
+
+int gatehouse_sign(const gatehouse_signer *signer, int digest, const uint8_t *bytes, size_t count, uint8_t *out, size_t *length) {
+  if (digest < GATEHOUSE_SHA1 || digest > GATEHOUSE_SHA512 || signer->ready[digest] == NULL) return 0;
+  EVP_MD_CTX *context = EVP_MD_CTX_new();
   int holds = 0;
-  if (context != NULL && EVP_DigestSignInit(context, NULL, md, NULL, inside(key)) == 1) {
-    // Nothing is signed after this: without the flag the whole context would be copied first.
+  if (context != NULL && EVP_MD_CTX_copy_ex(context, signer->ready[digest]) == 1) {
+    // Nothing is signed with this context after that: without the flag it would be copied once more.
     EVP_MD_CTX_set_flags(context, EVP_MD_CTX_FLAG_FINALISE);
-    if (EVP_PKEY_is_a(inside(key), "RSA")) {
-      // PKCS#1 v1.5 is the default padding of RSA keys.
+    size_t half = signer->half;
+    if (half == 0) {
       holds = EVP_DigestSign(context, out, length, bytes, count) == 1;
     } else {
-      size_t half = half_width(key), used;
       unsigned char der[160];
       const unsigned char *end = der;
-      used = sizeof der;
-      if (half > 0 && *length >= 2 * half && EVP_DigestSign(context, der, &used, bytes, count) == 1) {
+      size_t used = sizeof der;
+      if (*length >= 2 * half && EVP_DigestSign(context, der, &used, bytes, count) == 1) {
         ECDSA_SIG *pair = d2i_ECDSA_SIG(NULL, &end, (long)used);
         holds = pair != NULL && BN_bn2binpad(ECDSA_SIG_get0_r(pair), out, (int)half) == (int)half &&
                 BN_bn2binpad(ECDSA_SIG_get0_s(pair), out + half, (int)half) == (int)half;

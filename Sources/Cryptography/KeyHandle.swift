@@ -8,6 +8,8 @@ import COpenSSL
 final class KeyHandle: @unchecked Sendable {
   let pointer: OpaquePointer
   let kind: Kind
+  /// Where the key is there to sign.
+  let signer: OpaquePointer?
 
   /// The keys that are used at all.
   enum Kind: Hashable {
@@ -26,7 +28,7 @@ final class KeyHandle: @unchecked Sendable {
   }
 
   /// Takes the key over, and refuses what is too weak or too strange to be used.
-  init(_ pointer: OpaquePointer?) throws(CryptographyFault) {
+  init(_ pointer: OpaquePointer?, signs: Bool = false) throws(CryptographyFault) {
     guard let pointer else { throw .key("no key in DER") }
     var bits: UInt32 = 0
     let kind: Kind? =
@@ -42,15 +44,21 @@ final class KeyHandle: @unchecked Sendable {
       if !(2048...8192).contains(bits) { problem = "an RSA key of \(bits) bits; 2,048 to 8,192 are taken" }
       if gatehouse_key_has_exponent(pointer, 65_537) != 1 { problem = "an RSA key whose public exponent is not 65537" }
     }
+    let signer = problem == nil && signs ? gatehouse_signer_new(pointer) : nil
+    if signs && signer == nil && problem == nil { problem = "a key that cannot sign" }
     guard let kind, problem == nil else {
       gatehouse_key_free(pointer)
       throw .key(problem ?? "")
     }
     self.pointer = pointer
     self.kind = kind
+    self.signer = signer
   }
 
-  deinit { gatehouse_key_free(pointer) }
+  deinit {
+    gatehouse_signer_free(signer)
+    gatehouse_key_free(pointer)
+  }
 
   /// The key as a SubjectPublicKeyInfo, in OpenSSL's one encoding: equal keys have equal bytes.
   func publicKeyInfo() throws(CryptographyFault) -> [UInt8] {
@@ -72,20 +80,22 @@ final class KeyHandle: @unchecked Sendable {
   }
 
   /// A new private key.
-  static func generate(_ kind: Kind) throws(CryptographyFault) -> KeyHandle {
-    switch kind {
-    case .rsa(let bits): try KeyHandle(gatehouse_key_generate(CInt(GATEHOUSE_KEY_RSA), UInt32(clamping: bits)))
-    case .p256: try KeyHandle(gatehouse_key_generate(CInt(GATEHOUSE_KEY_P256), 0))
-    case .p384: try KeyHandle(gatehouse_key_generate(CInt(GATEHOUSE_KEY_P384), 0))
-    }
+  static func generate(_ kind: Kind, signs: Bool) throws(CryptographyFault) -> KeyHandle {
+    let pointer =
+      switch kind {
+      case .rsa(let bits): gatehouse_key_generate(CInt(GATEHOUSE_KEY_RSA), UInt32(clamping: bits))
+      case .p256: gatehouse_key_generate(CInt(GATEHOUSE_KEY_P256), 0)
+      case .p384: gatehouse_key_generate(CInt(GATEHOUSE_KEY_P384), 0)
+      }
+    return try KeyHandle(pointer, signs: signs)
   }
 
   /// A private key from PKCS#8 DER.
-  static func privateKey(_ pkcs8: Secret) throws(CryptographyFault) -> KeyHandle {
+  static func privateKey(_ pkcs8: Secret, signs: Bool) throws(CryptographyFault) -> KeyHandle {
     let pointer = pkcs8.withBytes { bytes in
       bytes.baseAddress.flatMap { gatehouse_key_from_pkcs8($0.assumingMemoryBound(to: UInt8.self), bytes.count) }
     }
-    return try KeyHandle(pointer)
+    return try KeyHandle(pointer, signs: signs)
   }
 
   /// A public key from SubjectPublicKeyInfo DER.

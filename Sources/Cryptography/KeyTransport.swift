@@ -76,11 +76,11 @@ package final class DecryptionKey: Sendable {
   }
 
   /// From PKCS#8 DER without encryption. Throws `.key` for what is none, `.algorithm` where it is not RSA.
-  package convenience init(pkcs8: Secret) throws(CryptographyFault) { try self.init(try KeyHandle.privateKey(pkcs8)) }
+  package convenience init(pkcs8: Secret) throws(CryptographyFault) { try self.init(try KeyHandle.privateKey(pkcs8, signs: false)) }
 
   /// A new RSA key.
   package static func generate(bits: Int = 2048) throws(CryptographyFault) -> DecryptionKey {
-    try DecryptionKey(try KeyHandle.generate(.rsa(bits: bits)))
+    try DecryptionKey(try KeyHandle.generate(.rsa(bits: bits), signs: false))
   }
 
   /// The key as PKCS#8 DER, for a store that seals it.

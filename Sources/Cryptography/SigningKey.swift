@@ -32,11 +32,11 @@ package final class SigningKey: Sendable {
 
   /// A new key from OpenSSL's generator. RSA takes a tenth of a second and more.
   package static func generate(_ kind: Kind) throws(CryptographyFault) -> SigningKey {
-    try SigningKey(try KeyHandle.generate(kind.handleKind))
+    try SigningKey(try KeyHandle.generate(kind.handleKind, signs: true))
   }
 
   /// From PKCS#8 DER without encryption (RFC 5958), to the last byte. Throws `.key` for everything that is none, or too weak.
-  package convenience init(pkcs8: Secret) throws(CryptographyFault) { try self.init(try KeyHandle.privateKey(pkcs8)) }
+  package convenience init(pkcs8: Secret) throws(CryptographyFault) { try self.init(try KeyHandle.privateKey(pkcs8, signs: true)) }
 
   /// The key as PKCS#8 DER, for a store that seals it.
   package var pkcs8: Secret { get throws(CryptographyFault) { try handle.privateKeyInfo() } }
@@ -51,9 +51,9 @@ package final class SigningKey: Sendable {
     guard algorithm.isRSA == handle.kind.isRSA else { throw .algorithm }
     var signature = [UInt8](repeating: 0, count: handle.kind.outputBytes)
     var length = signature.count
-    guard gatehouse_sign(handle.pointer, algorithm.digest.shimNumber, bytes, bytes.count, &signature, &length) == 1, length == signature.count else {
-      throw .library("could not sign")
-    }
+    guard let signer = handle.signer,
+      gatehouse_sign(signer, algorithm.digest.shimNumber, bytes, bytes.count, &signature, &length) == 1, length == signature.count
+    else { throw .library("could not sign") }
     return signature
   }
 }

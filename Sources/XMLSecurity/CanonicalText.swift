@@ -1,13 +1,19 @@
 /// How canonical form spells characters (C14N 1.0 2.3, "Text Nodes" and "Attribute Nodes").
 enum CanonicalText {
   /// Appends character data: `&`, `<`, `>` and carriage return are escaped.
-  static func append(text: String, to bytes: inout [UInt8]) { append(text, to: &bytes, escape: textEscape) }
+  static func append(text: String, to bytes: inout [UInt8]) { append(text, to: &bytes, escaped: textEscaped, escape: textEscape) }
 
   /// Appends an attribute's value: `&`, `<`, `"`, tab, line feed and carriage return are escaped.
-  static func append(attribute: String, to bytes: inout [UInt8]) { append(attribute, to: &bytes, escape: attributeEscape) }
+  static func append(attribute: String, to bytes: inout [UInt8]) { append(attribute, to: &bytes, escaped: attributeEscaped, escape: attributeEscape) }
 
   /// Appends what stands here as it is.
   static func append(_ literal: StaticString, to bytes: inout [UInt8]) { literal.withUTF8Buffer { bytes.append(contentsOf: $0) } }
+
+  // A bit for each byte below 64 that is escaped: most bytes are not, and this is asked of each.
+  private static let textEscaped = bits(0x26, 0x3c, 0x3e, 0x0d)
+  private static let attributeEscaped = bits(0x26, 0x3c, 0x22, 0x09, 0x0a, 0x0d)
+
+  private static func bits(_ bytes: UInt64...) -> UInt64 { bytes.reduce(0) { $0 | 1 << $1 } }
 
   private static func textEscape(_ byte: UInt8) -> StaticString? {
     switch byte {
@@ -32,18 +38,18 @@ enum CanonicalText {
   }
 
   /// On bytes: an escape by characters would let `<` with a combining mark through. Stretches without anything to escape are copied whole.
-  @inline(__always) private static func append(_ text: String, to bytes: inout [UInt8], escape: (UInt8) -> StaticString?) {
+  @inline(__always) private static func append(_ text: String, to bytes: inout [UInt8], escaped: UInt64, escape: (UInt8) -> StaticString?) {
     var text = text
     text.withUTF8 { source in
       var begin = 0
-      for (place, byte) in source.enumerated() {
-        // Every byte that is escaped is one of these, and most bytes are not.
-        guard byte <= UInt8(ascii: ">"), let spelling = escape(byte) else { continue }
-        bytes.append(contentsOf: source[begin..<place])
+      for place in source.indices {
+        let byte = source[place]
+        guard byte < 64, escaped >> UInt64(byte) & 1 == 1, let spelling = escape(byte) else { continue }
+        bytes.append(contentsOf: UnsafeBufferPointer(rebasing: source[begin..<place]))
         append(spelling, to: &bytes)
         begin = place + 1
       }
-      bytes.append(contentsOf: source[begin...])
+      bytes.append(contentsOf: UnsafeBufferPointer(rebasing: source[begin...]))
     }
   }
 

@@ -148,7 +148,8 @@ package struct CanonicalWriter: Sendable {
   }
 
   private mutating func append(_ attributes: [(StaticString, String)]) {
-    let isSorted = !zip(attributes, attributes.dropFirst()).contains { $1.0.precedes($0.0) }
+    var isSorted = true
+    for place in attributes.indices.dropFirst() where attributes[place].0.precedes(attributes[place - 1].0) { isSorted = false }
     for (local, value) in isSorted ? attributes : attributes.sorted(by: { $0.0.precedes($1.0) }) {
       bytes.append(UInt8(ascii: " "))
       CanonicalText.append(local, to: &bytes)

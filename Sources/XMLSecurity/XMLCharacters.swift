@@ -32,14 +32,14 @@ enum XMLCharacters {
   }
 
   private static func firstForbidden(inBuffer bytes: UnsafeBufferPointer<UInt8>) -> Int? {
-    // U+FFFE and U+FFFF are ef bf be and ef bf bf.
-    var before: (UInt8, UInt8) = (0, 0)
-    var place = 0
-    for byte in bytes {
-      if byte < 0x20, byte != 0x09, byte != 0x0a, byte != 0x0d { return place }
-      if byte >= 0xbe, before == (0xef, 0xbf), byte <= 0xbf { return place }
-      before = (before.1, byte)
-      place += 1
+    for place in bytes.indices {
+      let byte = bytes[place]
+      if byte < 0x20 {
+        if byte != 0x09, byte != 0x0a, byte != 0x0d { return place }
+      } else if byte == 0xbe || byte == 0xbf, place >= 2, bytes[place - 1] == 0xbf, bytes[place - 2] == 0xef {
+        // U+FFFE and U+FFFF are ef bf be and ef bf bf.
+        return place
+      }
     }
     return nil
   }

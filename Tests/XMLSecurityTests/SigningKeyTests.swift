@@ -62,6 +62,22 @@ import Testing
     }
   }
 
+  @Test(arguments: [SigningKey.Kind.rsa2048, .p256]) func `sign for many at once`(kind: SigningKey.Kind) async throws {
+    let key = try Samples.key(kind)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for task in 0..<8 {
+        group.addTask {
+          for round in 0..<50 {
+            let message = Self.message + [UInt8(task), UInt8(round)]
+            let signature = try key.sign(message, with: key.defaultAlgorithm)
+            try key.publicKey.verify(signature: signature, over: message, algorithm: key.defaultAlgorithm)
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+  }
+
   @Test func `have a certificate of their own`() throws {
     for kind in SigningKey.Kind.allCases {
       let key = try Samples.key(kind)

@@ -42,10 +42,18 @@ int gatehouse_key_has_exponent(const gatehouse_key *key, uint64_t exponent);
 int gatehouse_key_write_pkcs8(const gatehouse_key *key, uint8_t *out, size_t *length);
 int gatehouse_key_write_spki(const gatehouse_key *key, uint8_t *out, size_t *length);
 
-/// Signs: RSASSA-PKCS1-v1_5, or ECDSA as r||s in fixed width. `length` holds the room and then what was used.
-int gatehouse_sign(const gatehouse_key *key, int digest, const uint8_t *bytes, size_t count, uint8_t *out, size_t *length);
+/// A private key that is ready to sign, with every digest that is used. It is never changed, and many threads may sign with it at once.
+typedef struct gatehouse_signer gatehouse_signer;
 
-/// Whether the signature, in the form in which `gatehouse_sign` writes it, is this key's over these bytes.
+/// NULL where the key cannot sign. The signer keeps the key.
+gatehouse_signer *gatehouse_signer_new(const gatehouse_key *key);
+
+void gatehouse_signer_free(gatehouse_signer *signer);
+
+/// Signs: RSASSA-PKCS1-v1_5, or ECDSA as r||s in fixed width. `length` holds the room and then what was used.
+int gatehouse_sign(const gatehouse_signer *signer, int digest, const uint8_t *bytes, size_t count, uint8_t *out, size_t *length);
+
+/// Whether the signature, in the form in which gatehouse_sign writes it, is this key's over these bytes.
 int gatehouse_verify(const gatehouse_key *key, int digest, const uint8_t *bytes, size_t count, const uint8_t *signature, size_t length);
 
 /// RSAES-OAEP without label. `length` holds the room and then what was used.
