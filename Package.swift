@@ -112,6 +112,9 @@ let package = Package(
     .executableTarget(
       name: "LoadDriver", dependencies: ["CLDAP", argumentParser, nioCore, nioPosix, nioTLS, nioSSL], path: "Tests/Benchmarks/LoadDriver"),
 
+    // What a signed token costs, without a house around it.
+    .executableTarget(name: "TokenBench", dependencies: ["XMLSecurity", "Cryptography", "Bytes"], path: "Tests/Benchmarks/TokenBench"),
+
     // Tests.
     .testTarget(name: "BytesTests", dependencies: ["Bytes", "GatehouseTesting"]),
     .testTarget(
@@ -148,7 +151,8 @@ let package = Package(
 if Context.environment["GATEHOUSE_FUZZ"] != nil {
   package.targets.append(
     .executableTarget(
-      name: "fuzz", dependencies: ["Bytes", "Identity", "PassThrough", "ActiveDirectory", "Web"], path: "Tests/Fuzzing",
+      name: "fuzz", dependencies: ["Bytes", "Cryptography", "XMLSecurity", "Identity", "PassThrough", "ActiveDirectory", "Web"],
+      path: "Tests/Fuzzing",
       exclude: ["README.md", "run"]))
 }
 

@@ -10,7 +10,7 @@ import Synchronization
 /// count one wrong password twice.
 final class DirectoryPartition: Sendable {
   /// One server's connections: its own, so that a server that hangs holds up nobody who could be answered elsewhere.
-  private struct Compartment: Sendable {
+  struct Compartment: Sendable {
     var searches: ConnectionPool
     var binds: ConnectionPool
   }
@@ -44,7 +44,7 @@ final class DirectoryPartition: Sendable {
   private static let firstPatience = Duration.seconds(2)
 
   let locator: ServerLocator
-  private let settings: DirectorySettings
+  let settings: DirectorySettings
   private let isGlobalCatalog: Bool
   private let logOn: ServiceLogOn
   private let names: NameResolution
@@ -218,66 +218,12 @@ final class DirectoryPartition: Sendable {
     throw last ?? .noServer(locator.title)
   }
 
-  /// Changes something over the service account's session: at `preferred`, or at the next server where that one certainly did not begin. What may have
-  /// been put before a server is not put before another.
-  func change(
-    preferring preferred: DirectoryServer?, deadline: Deadline, permission: BindPermission, trace: TraceRecorder,
-    _ body: @escaping @Sendable (LDAPConnection, Duration) async throws(LDAPFault) -> LDAPResult
-  ) async throws(LDAPFault) -> (result: LDAPResult, server: DirectoryServer) {
-    var last: LDAPFault?
-    let (servers, _) = try await locator.servers(for: .search, preferring: preferred, deadline: deadline)
-    for (index, server) in servers.enumerated() {
-      guard !deadline.hasPassed else { throw last ?? .noTime }
-      let isLast = index == servers.count - 1
-      let attempt = locator.begin(server, .search)
-      let wasSent = Flag()
-      let started = ContinuousClock.now
-      do throws(LDAPFault) {
-        let result = try await compartment(of: server).searches.lend(
-          deadline: share(of: deadline, isLast: isLast), opening: isLast ? nil : settings.timeouts.quickConnect, isLast: isLast,
-          begun: { self.locator.asked(attempt) }
-        ) { connection async throws(LDAPFault) -> LDAPResult in
-          guard !deadline.hasPassed else { throw .noTime }
-          guard await permission.isGiven() else { throw .withdrawn }
-          wasSent.isSet = true
-          let started = ContinuousClock.now
-          let result = try await body(connection, self.operationTimeout(deadline))
-          trace.add(.change, "\(server): \(result.summary)", since: started)
-          // A referral is how a read-only domain controller says that it does not change anything.
-          if result.wasNotProcessed || result.code == 10 || result.code == 1 { throw .result(result) }
-          return result
-        }
-        locator.answered(attempt)
-        return (result, server)
-      } catch {
-        last = error
-        if error.isCrowding, !wasSent.isSet, !deadline.hasPassed {
-          locator.released(attempt)
-          continue
-        }
-        if case .result(let result) = error, result.code == 10 {
-          locator.answered(attempt)
-          continue
-        }
-        guard error.concernsServer else {
-          if case .result = error { locator.answered(attempt) } else { locator.released(attempt) }
-          throw error
-        }
-        report(error, attempt, wasBegun: wasSent.isSet, after: started, trace: trace)
-        if wasSent.isSet {
-          guard case .result(let result) = error, result.wasNotProcessed else { throw error }
-        }
-      }
-    }
-    throw last ?? .noServer(locator.title)
-  }
-
   /// Half of what is left while there are others to ask, so that one silent server does not use up the question's time.
-  private func share(of deadline: Deadline, isLast: Bool) -> Deadline {
+  func share(of deadline: Deadline, isLast: Bool) -> Deadline {
     isLast ? deadline : Deadline(after: deadline.remaining() / 2)
   }
 
-  private func report(
+  func report(
     _ fault: LDAPFault, _ attempt: ServerLocator.Attempt, wasBegun: Bool, after started: ContinuousClock.Instant, trace: TraceRecorder
   ) {
     // Silence speaks against a server only if it had time to answer.
@@ -340,7 +286,7 @@ final class DirectoryPartition: Sendable {
     }
   }
 
-  private func operationTimeout(_ deadline: Deadline) -> Duration { min(settings.timeouts.operation, deadline.remaining()) }
+  func operationTimeout(_ deadline: Deadline) -> Duration { min(settings.timeouts.operation, deadline.remaining()) }
 
   /// A refused service credential ends the sessions that its former self still has: the next question must log on anew, as the one try.
   private func renewAfterRefusal() {
@@ -361,7 +307,7 @@ final class DirectoryPartition: Sendable {
     }
   }
 
-  private func compartment(of server: DirectoryServer) -> Compartment { pools.compartment(server) { make(server) } }
+  func compartment(of server: DirectoryServer) -> Compartment { pools.compartment(server) { make(server) } }
 
   /// The pools' closures take what they need, not `self`: the partition owns the pools, and a circle would keep their connections for ever.
   private func make(_ server: DirectoryServer) -> Compartment {
@@ -402,4 +348,4 @@ final class DirectoryPartition: Sendable {
 }
 
 /// Set by a closure that runs before the one who reads it goes on.
-private final class Flag { var isSet = false }
+final class Flag { var isSet = false }

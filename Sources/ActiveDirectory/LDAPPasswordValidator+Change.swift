@@ -32,7 +32,7 @@ extension LDAPPasswordValidator: DirectoryPasswordChange {
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
-      let outcome = try await admitted(deadline: deadline) { () async throws(LDAPFault) in
+      let outcome = try await admitted(deadline: deadline, isFirst: attempt.allowance?.isFamiliar ?? false) { () async throws(LDAPFault) in
         try await exchange(credential, new, request, attempt, deadline, permission, trace)
       }
       return Judgement(change: outcome, trace: trace.notes, facts: attempt.facts)

@@ -30,13 +30,13 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
 
   let settings: DirectorySettings
   private let domains: [(domain: DirectoryDomain, partition: DirectoryPartition)]
-  private let globalCatalog: DirectoryPartition?
+  let globalCatalog: DirectoryPartition?
   let logOn: ServiceLogOn
   private let standing: DirectoryAlarms
   private let loop: DirectoryLoop
   /// How many questions are on their way at once.
   private let questions: Turnstile
-  private let groups = GroupLookup()
+  let groups = GroupLookup()
   /// The wall clock, for the times in reports.
   let now: @Sendable () -> Instant
   /// All of them, each once.
@@ -128,7 +128,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     do throws(LDAPFault) {
       guard !deadline.hasPassed else { throw .noTime }
       try await logOn.check()
-      let verdict = try await admitted(deadline: deadline) { () async throws(LDAPFault) in
+      let verdict = try await admitted(deadline: deadline, isFirst: attempt.allowance?.isFamiliar ?? false) { () async throws(LDAPFault) in
         try await judge(credential, request, attempt, deadline, permission, trace)
       }
       return Judgement(verdict, trace: trace.notes, facts: attempt.facts)
@@ -203,6 +203,15 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
 
   /// Runs `body` on the loop, once it is its turn. Throws `.noTime` or `.overloaded` where that did not come in time.
   func admitted<Value: Sendable>(
+    deadline: Deadline, isFirst: Bool = false, _ body: () async throws(LDAPFault) -> Value
+  ) async throws(LDAPFault) -> Value {
+    let result = await Precedence.$isFirst.withValue(isFirst) { () async -> Result<Value, LDAPFault> in
+      do throws(LDAPFault) { return .success(try await inTurn(deadline: deadline, body)) } catch { return .failure(error) }
+    }
+    return try result.get()
+  }
+
+  private func inTurn<Value: Sendable>(
     deadline: Deadline, _ body: () async throws(LDAPFault) -> Value
   ) async throws(LDAPFault) -> Value {
     try await withTaskExecutorPreference(loop) { () async throws(LDAPFault) -> Value in
@@ -389,51 +398,7 @@ package final class LDAPPasswordValidator: DirectoryPasswordValidator, AlarmSour
     }
   }
 
-  /// The entry with everything that was asked for: from the person's own domain where the global catalog has only a part, and with all
-  /// values where the server gave them in ranges.
-  private func completed(_ found: Found, wanted: [String], deadline: Deadline, trace: TraceRecorder) async throws(LDAPFault) -> LDAPEntry {
-    func read(_ attributes: [String]) async throws(LDAPFault) -> LDAPEntry {
-      let query = LDAPSearch(
-        base: found.entry.distinguishedName, scope: .base, filter: .present("objectClass"), attributes: attributes, limit: 1)
-      guard let entry = try await found.partition.search(query, deadline: deadline, trace: trace).entries.first else {
-        throw .protocolViolation("\(found.entry.distinguishedName) cannot be read in its own domain")
-      }
-      return entry
-    }
-    var entry = found.entry
-    if globalCatalog != nil {
-      entry = try await read(unique(PersonAttributes.needed(settings.kind, loginAttributes: settings.loginAttributes) + wanted))
-    }
-    for name in wanted {
-      // AD hands out the values of a large attribute in parts, `member;range=0-1499`, the last one named `…-*` (MS-ADTS 3.1.1.3.1.3.3).
-      var part = entry
-      var values: [[UInt8]] = []
-      while let next = PersonAttributes.nextRange(part, of: name) {
-        values += part.values(next.description)
-        guard values.count == next.start, values.count <= 100_000 else { throw .protocolViolation("the values of \(name) do not fit together") }
-        part = try await read(["\(name);range=\(next.start)-*"])
-      }
-      guard !values.isEmpty else { continue }
-      values += PersonAttributes.lastRange(part, of: name)
-      entry.attributes[asciiLowercased(name)] = values
-    }
-    return entry
-  }
-
-  private func groupNames(of found: Found, tokens: [[UInt8]], deadline: Deadline, trace: TraceRecorder) async throws(LDAPFault) -> [String] {
-    let partition = globalCatalog ?? found.partition
-    let base = globalCatalog == nil ? found.domain.searchBase : ""
-    let search: GroupLookup.Search = { query async throws(LDAPFault) in
-      try await partition.search(query, deadline: deadline, trace: trace)
-    }
-    switch settings.kind {
-    case .activeDirectory:
-      return try await groups.groups(ofTokens: tokens, person: found.entry.values("objectSid").first, base: base, search: search)
-    case .openLDAP: return try await groups.groups(ofMember: found.entry.distinguishedName, base: base, search: search)
-    }
-  }
-
-  private func unique(_ names: [String]) -> [String] {
+  func unique(_ names: [String]) -> [String] {
     var seen: Set<String> = []
     return names.filter { seen.insert(asciiLowercased($0)).inserted }
   }

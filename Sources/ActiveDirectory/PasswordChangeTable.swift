@@ -64,9 +64,8 @@ enum ChangeMeaning: Sendable, Equatable {
     }
     switch result.code {
     case 49: return .refused(.wrongPassword, subCode: nil)
-    // unwillingToPerform is slapd's word for an old password that does not match.
-    case 53 where String(decoding: result.diagnostic, as: UTF8.self).contains("unwilling to verify old password"):
-      return .refused(.wrongPassword, subCode: nil)
+    // slapd says so of an old password that does not match, and to whom its access rules do not let compare it. A bind has just found it right.
+    case 53 where String(decoding: result.diagnostic, as: UTF8.self).contains("unwilling to verify old password"): return .mayNotChange
     case 19: return .broken([])
     default: return .unknown(result.unknownCause)
     }

@@ -150,6 +150,8 @@ int gatehouse_sign(const gatehouse_key *key, int digest, const uint8_t *bytes, s
   EVP_MD_CTX *context = md == NULL ? NULL : EVP_MD_CTX_new();
   int holds = 0;
   if (context != NULL && EVP_DigestSignInit(context, NULL, md, NULL, inside(key)) == 1) {
+    // Nothing is signed after this: without the flag the whole context would be copied first.
+    EVP_MD_CTX_set_flags(context, EVP_MD_CTX_FLAG_FINALISE);
     if (EVP_PKEY_is_a(inside(key), "RSA")) {
       // PKCS#1 v1.5 is the default padding of RSA keys.
       holds = EVP_DigestSign(context, out, length, bytes, count) == 1;

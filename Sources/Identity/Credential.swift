@@ -9,6 +9,8 @@ package struct Credential: Sendable {
   package var realm: RealmName
   /// What may be asked of the directory without its locking anybody; nil: nothing is known of that.
   package var allowance: TryAllowance?
+  /// By what it can be taken back; nil: by nothing.
+  package var withdrawal: Withdrawal?
 
   package init(userName: UserName, password: Password, realm: RealmName, allowance: TryAllowance? = nil) {
     self.userName = userName

@@ -1,4 +1,5 @@
 import Bytes
+import Synchronization
 
 /// One fact on the way to a verdict, kept with its audit row so that `gatehouse trace` can tell the decision in words.
 package struct TraceNote: Sendable, Equatable, Codable {
@@ -90,6 +91,37 @@ package struct BindPermission: Sendable {
 
   /// Where nobody else could be asked.
   package static let always = BindPermission { true }
+}
+
+/// By this whoever asked takes a password back that still waits for its bind. It is not an answer: the verdict says what came of it.
+package final class Withdrawal: Sendable {
+  private struct State {
+    var isWithdrawn = false
+    var action: (@Sendable () -> Void)?
+  }
+
+  private let state = Mutex(State())
+
+  package init() {}
+
+  package var isWithdrawn: Bool { state.withLock { $0.isWithdrawn } }
+
+  package func withdraw() {
+    let action = state.withLock { state in
+      state.isWithdrawn = true
+      return state.action
+    }
+    action?()
+  }
+
+  /// What has to be done; at once where it was withdrawn already.
+  package func onWithdraw(_ action: @escaping @Sendable () -> Void) {
+    let isLate = state.withLock { state in
+      state.action = action
+      return state.isWithdrawn
+    }
+    if isLate { action() }
+  }
 }
 
 /// A validator that puts passwords before a directory itself.

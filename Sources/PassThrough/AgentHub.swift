@@ -78,6 +78,9 @@ package final class AgentHub: Sendable {
     }
   }
 
+  /// Lets go of a question, if that is still possible: see `HubState.withdraw`.
+  package func withdraw(_ question: Identifier) { perform { $0.machine.withdraw(question) } }
+
   /// The realms whose questions are for proven agents only.
   package func guardRealms(_ realms: Set<RealmName>) {
     let now = now
@@ -180,6 +183,7 @@ package final class AgentHub: Sendable {
           ?? shell.machine.answeredInvalidly(answer.question, by: agent.id, now: now)
       }
     }
+    withdrawn += shell.withLock { $0.machine.takeWithdrawals(of: agent.id) }
     return VerdictsAnswer(ignored: unusable, withdrawn: withdrawn.isEmpty ? nil : withdrawn)
   }
 

@@ -33,7 +33,7 @@ extension HubState {
       session.lastBeat = now
       session.silent = false
       // Neither a look-up's answer nor a change's is a verdict.
-      if case .unknown(let cause) = judgement.verdict, judgement.meaning == nil, judgement.change.map({ $0 == .unknown(cause) }) ?? true {
+      if case .unknown(let cause) = judgement.verdict, judgement.meaning == nil, !waiting.isWithdrawn, judgement.change.map({ $0 == .unknown(cause) }) ?? true {
         session.failingUntil = now + HubState.failurePause
       } else {
         session.failingUntil = 0
@@ -51,6 +51,37 @@ extension HubState {
   package mutating func answeredInvalidly(_ id: Identifier, by agent: Identifier, now: HubTime) -> [Action] {
     answered(id, by: agent, Judgement(.unknown(.agentAnswerInvalid), uncertainTries: 1), now: now)
   }
+
+  /// Whoever asked does not want it put before the directory any more. What nobody has is over at once; an agent that has it is told with the next answer
+  /// to it, and says itself whether it was in time.
+  package mutating func withdraw(_ id: Identifier) -> [Action] {
+    guard var waiting = pending[id], !waiting.isWithdrawn else { return [] }
+    waiting.isWithdrawn = true
+    pending[id] = waiting
+    guard let agent = waiting.agent, waiting.delivered != nil else { return end(id, because: "taken back before an agent had it") }
+    if waiting.stage != .bindSent, sessions[agent].map({ $0.withdrawals.count < HubState.mostWithdrawals }) ?? false {
+      sessions[agent]?.withdrawals.append(id)
+    }
+    return []
+  }
+
+  /// Ends a question that nobody has.
+  private mutating func end(_ id: Identifier, because reason: String) -> [Action] {
+    guard let waiting = pending.removeValue(forKey: id) else { return [] }
+    parked.remove(id)
+    if let agent = waiting.agent { sessions[agent]?.queue.removeAll { $0 == id } }
+    let trace = waiting.notes + [TraceNote(.question, reason)]
+    return [.finish(question: id, Judgement(.unknown(.overloaded), trace: trace, uncertainTries: waiting.uncertain), agent: nil)]
+  }
+
+  /// What the agent has and must let go, each told once.
+  package mutating func takeWithdrawals(of agent: Identifier) -> [Identifier] {
+    guard let told = sessions[agent]?.withdrawals, !told.isEmpty else { return [] }
+    sessions[agent]?.withdrawals = []
+    return told.filter { pending[$0]?.agent == agent && pending[$0]?.stage != .bindSent }
+  }
+
+  private static let mostWithdrawals = 4096
 
   /// A report of the agent's. `isExpected` is false where the question is not (or no longer) this agent's: it must not begin with it.
   package mutating func stage(_ report: StageReport, agent: Identifier, now: HubTime) -> (isExpected: Bool, actions: [Action]) {
@@ -70,6 +101,8 @@ extension HubState {
   /// Time passes: to be called several times a second.
   package mutating func tick(now: HubTime) -> [Action] {
     var actions: [Action] = []
+    if let lastTick { lateness += max(0, now - lastTick - HubState.tickInterval) }
+    lastTick = now
     // Deadlines first: a question whose time is over is not asked elsewhere because its agent went too.
     for (id, waiting) in pending where waiting.deadline <= now || waiting.parkedUntil.map({ $0 <= now }) ?? false {
       pending[id] = nil
@@ -110,7 +143,8 @@ extension HubState {
     var lying: [Identifier] = []
     for (id, waiting) in pending where waiting.agent != nil && waiting.addressee == .anyone {
       let since = waiting.delivered ?? waiting.assigned
-      guard now - since >= HubState.acceptLimit, waiting.stage == nil else { continue }
+      // What the gateway itself was late is nobody's silence.
+      guard now - since - (lateness - waiting.lateness) >= HubState.acceptLimit, waiting.stage == nil, !waiting.isWithdrawn else { continue }
       lying.append(id)
     }
     var actions: [Action] = []
@@ -148,6 +182,7 @@ extension HubState {
 
   mutating func assign(_ id: Identifier, now: HubTime, random: Int) -> [Action] {
     guard var waiting = pending[id] else { return [] }
+    guard !waiting.isWithdrawn else { return end(id, because: "taken back when its agent was lost") }
     parked.remove(id)
     let retrying = !waiting.asked.isEmpty
     func outcome(_ cause: UnknownCause) -> [Action] {
@@ -172,6 +207,7 @@ extension HubState {
     waiting.agent = chosen
     waiting.parkedUntil = nil
     waiting.assigned = now
+    waiting.lateness = lateness
     waiting.asked.append(chosen)
     pending[id] = waiting
     sessions[chosen]?.queue.append(id)

@@ -39,6 +39,8 @@ package struct HubState: Sendable {
   package static let pollLife: HubTime = 20_000
   /// A question that nobody has accepted this long after it was handed out, or that no poll has taken, goes to another agent.
   package static let acceptLimit: HubTime = 750
+  /// How often `tick` is to be called.
+  package static let tickInterval: HubTime = 100
   /// The most questions one poll carries.
   package static let batchLimit = 64
   /// A question reaches at most two agents (docs/architecture.md): the second could cost the user a second bad-password count.
@@ -122,6 +124,8 @@ package struct HubState: Sendable {
     /// What it understands of questions (`WorkRequest.understands`).
     var understands = 1
     package var clockSkewMilliseconds: Int64 = 0
+    /// Questions that it has and must let go, to be told with the next answer to it.
+    var withdrawals: [Identifier] = []
   }
 
   struct Pending {
@@ -134,6 +138,10 @@ package struct HubState: Sendable {
     /// When it was given to the agent's queue, and when it left on a poll.
     var assigned: HubTime = 0
     var delivered: HubTime?
+    /// How late the hub's own ticks had been in all when it was given, and when it left.
+    var lateness: HubTime = 0
+    /// Whoever asked does not want it put before the directory any more.
+    var isWithdrawn = false
     /// The process that it was delivered to.
     var instance: Identifier?
     var stage: StageReport.Stage?
@@ -160,6 +168,9 @@ package struct HubState: Sendable {
   var guarded: Set<RealmName> = []
   var lastWanting: [RealmName: AttributeRequest] = [:]
   var lastDecay: HubTime = 0
+  var lastTick: HubTime?
+  /// By how much the hub's ticks were late, in all. A gateway that got no processor for so long did not read what agents had sent meanwhile.
+  var lateness: HubTime = 0
   var closed = false
   /// Until when a realm's first agent is waited for.
   let youth: HubTime

@@ -16,7 +16,7 @@ package struct PassThroughValidator: PasswordValidator, PasswordChange {
     let question = Question(
       realm: credential.realm, userName: credential.userName, password: credential.password, wanting: wanting, allowance: credential.allowance,
       deadline: deadline)
-    let judgement = await ask(question)
+    let judgement = await ask(question, withdrawal: credential.withdrawal)
     if case .accepted(let person) = judgement.verdict, let agent = judgement.answeredBy {
       opinions?.offer(credential, wanting: wanting, answeredBy: agent, person: person.object)
     }
@@ -47,7 +47,7 @@ package struct PassThroughValidator: PasswordValidator, PasswordChange {
     await ask(
       Question(
         kind: .changePassword, realm: credential.realm, userName: credential.userName, password: credential.password, newPassword: new,
-        wanting: wanting, allowance: credential.allowance, deadline: deadline))
+        wanting: wanting, allowance: credential.allowance, deadline: deadline), withdrawal: credential.withdrawal)
   }
 
   private static func word(_ kind: QuestionKind) -> String {
@@ -60,8 +60,9 @@ package struct PassThroughValidator: PasswordValidator, PasswordChange {
   }
 
   /// Asks, and tells in the trace who answered and how long it took.
-  private func ask(_ question: Question) async -> Judgement {
+  private func ask(_ question: Question, withdrawal: Withdrawal? = nil) async -> Judgement {
     let began = ContinuousClock.now
+    withdrawal?.onWithdraw { [hub] in hub.withdraw(question.id) }
     let outcome = await hub.ask(question)
     let name = outcome.agent.map { registry.agent($0)?.name ?? $0.description } ?? "none"
     let took = began.duration(to: .now)

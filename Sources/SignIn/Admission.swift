@@ -6,7 +6,10 @@ import Synchronization
 //   every 100 ms: something waited too long ──► limit × 0.7, at most what was under way      (more work would only wait longer)
 //                 nothing waits, limit used  ──► limit × 1.1 + 8
 //   a sign-in:    under the limit and not stale ──► enters; leaves with its answer
+//                 full: read who it is (so many in 100 ms) ──► somebody at a familiar address enters as a guest, beside the limit
 //                 else ──► 503 with Retry-After, before anything was done for it
+//
+// Guests are bounded too, and take nothing from the others: strangers have the whole limit, so that nobody starves.
 //
 // Without it a flood is answered late instead of not at all: every sign-in waits behind thousands, their callers give up, and the answers that
 // come are answers to nobody.
@@ -22,6 +25,8 @@ package struct AdmissionPolicy: Sendable, Equatable {
   package var most = 4096
   /// Where the limit begins.
   package var first = 512
+  /// How many are looked at in 100 ms while it is full, to see whether they are people at addresses of theirs: that costs reading a body.
+  package var looks = 64
 
   package init() {}
 }
@@ -31,6 +36,9 @@ package struct AdmissionState: Sendable {
   private let policy: AdmissionPolicy
   package private(set) var limit: Int
   package private(set) var underWay = 0
+  /// People at familiar addresses who came in while it was full.
+  package private(set) var guests = 0
+  private var looked = 0
   /// The most that were under way since the last tick.
   private var busiest = 0
   /// The longest that anything waited since the last tick.
@@ -42,8 +50,34 @@ package struct AdmissionState: Sendable {
     limit = policy.first
   }
 
-  /// Whether one more would be turned away.
+  /// Whether there is room for nobody but people at familiar addresses.
   package var isFull: Bool { underWay >= limit }
+  /// Whether one more would be turned away without a look.
+  package var isShut: Bool { isFull && (looked >= policy.looks || guests >= mostGuests) }
+  private var mostGuests: Int { max(8, limit / 2) }
+
+  /// How a sign-in is met.
+  package enum Meeting: Sendable { case enters, isLookedAt, turnedAway }
+
+  /// A sign-in comes that has waited for so long. What enters leaves; what is looked at must be told by `enterAsGuest` or `turnAway`.
+  package mutating func meet(waited: Duration) -> Meeting {
+    guard isFull, !isShut, waited <= policy.stale else { return enter(waited: waited) ? .enters : .turnedAway }
+    longestWait = max(longestWait, waited)
+    looked += 1
+    return .isLookedAt
+  }
+
+  /// Somebody at a familiar address, who was looked at. Pair with `leaveAsGuest`.
+  package mutating func enterAsGuest() -> Bool {
+    guard guests < mostGuests else {
+      turnedAway += 1
+      return false
+    }
+    guests += 1
+    return true
+  }
+
+  package mutating func leaveAsGuest() { guests -= 1 }
 
   /// May a sign-in begin that has waited for so long? Pair with `leave`.
   package mutating func enter(waited: Duration) -> Bool {
@@ -72,23 +106,28 @@ package struct AdmissionState: Sendable {
     }
     longestWait = .zero
     busiest = underWay
+    looked = 0
   }
 }
 
 /// The gate through which sign-ins come into the gateway, shared by its listeners.
 package final class AdmissionGate: Sendable {
   private let state: Mutex<AdmissionState>
-  /// Read with every request's head; the exact answer is `enter`'s.
-  private let full = Atomic(false)
+  /// Read with every request's head; the exact answer is `meet`'s.
+  private let shut = Atomic(false)
 
   package init(policy: AdmissionPolicy = AdmissionPolicy()) {
     let first = AdmissionState(policy: policy)
     state = Mutex(first)
-    full.store(first.isFull, ordering: .relaxed)
+    shut.store(first.isShut, ordering: .relaxed)
   }
 
-  /// Whether a request that begins now would be turned away.
-  package var isFull: Bool { full.load(ordering: .relaxed) }
+  /// Whether a request that begins now would be turned away without a look.
+  package var isShut: Bool { shut.load(ordering: .relaxed) }
+
+  package func meet(waited: Duration) -> AdmissionState.Meeting { change { $0.meet(waited: waited) } }
+  package func enterAsGuest() -> Bool { change { $0.enterAsGuest() } }
+  package func leaveAsGuest() { change { $0.leaveAsGuest() } }
 
   package func enter(waited: Duration) -> Bool { change { $0.enter(waited: waited) } }
   package func leave() { change { $0.leave() } }
@@ -96,12 +135,14 @@ package final class AdmissionGate: Sendable {
   package func tick(waited: Duration) { change { $0.tick(waited: waited) } }
 
   /// For status and metrics.
-  package var standing: (limit: Int, underWay: Int, turnedAway: Int64) { state.withLock { ($0.limit, $0.underWay, $0.turnedAway) } }
+  package var standing: (limit: Int, underWay: Int, turnedAway: Int64) {
+    state.withLock { ($0.limit, $0.underWay + $0.guests, $0.turnedAway) }
+  }
 
   private func change<Value: Sendable>(_ body: (inout AdmissionState) -> Value) -> Value {
     state.withLock { state in
       let value = body(&state)
-      full.store(state.isFull, ordering: .relaxed)
+      shut.store(state.isShut, ordering: .relaxed)
       return value
     }
   }

@@ -27,6 +27,8 @@ package enum LockoutAdmission: Sendable, Equatable {
   /// As many tries of the person are under way as failures are left before a lock: whoever waits a moment learns how they end. No refusal, since
   /// a service that signs in in parallel with the right password must never hear a wrong "no".
   case busy
+  /// As many failures are counted as the policy of now lets stand, by one that was more patient then: no try is left to give, and no lock has come of it.
+  case kept(isFamiliar: Bool)
   /// Whom the name means must be looked up first, so that the person is counted and not the spelling.
   case lookUpFirst
 }
@@ -125,7 +127,9 @@ package enum Lockout {
     let isFamiliar = state.knows(address, now: now)
     let tally = state[side: isFamiliar]
     if let until = tally.lockedUntil, until > now { return .locked(until: until) }
-    let triesLeft = tally.locks > 0 ? 1 : max(1, policy.threshold - tally.failures)
+    let triesLeft = tally.locks > 0 ? 1 : policy.threshold - tally.failures
+    // The failures were settled before the directory's own lockout was known: one more try could be the one that locks there.
+    guard triesLeft > 0 else { return .kept(isFamiliar: isFamiliar) }
     guard tally.reservations.count < triesLeft else { return .busy }
     // More at once than the directory lets stand would only be sent back by the agents.
     if let directory = policy.directory, directory.locks {

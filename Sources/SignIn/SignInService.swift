@@ -2,76 +2,6 @@ import Bytes
 import Identity
 import Logging
 
-/// What a front-end asks.
-package struct SignInRequest: Sendable {
-  /// As typed, not yet checked.
-  package var userName: String
-  package var password: Secret
-  package var address: IPAddress?
-  /// The application that the person wants to reach, for the audit; at most 256 bytes.
-  package var application: String?
-  /// The caller's own number for the sign-in, for the audit; at most 128 bytes.
-  package var correlation: String?
-  package var wanting: AttributeRequest
-  package var deadline: Deadline
-
-  package init(
-    userName: String, password: Secret, address: IPAddress?, application: String?, correlation: String?, wanting: AttributeRequest,
-    deadline: Deadline
-  ) {
-    self.userName = userName
-    self.password = password
-    self.address = address
-    self.application = application
-    self.correlation = correlation
-    self.wanting = wanting
-    self.deadline = deadline
-  }
-}
-
-/// What comes of it, and under which reference it can be explained.
-package struct SignInAnswer: Sendable {
-  package var reference: Reference
-  package var verdict: Verdict
-  /// Of the wish to change a password.
-  var change: PasswordChangeOutcome?
-  package var method: SignInMethod?
-  package var realm: RealmName?
-  package var time: Instant
-  /// When a refusal by our own lock ends.
-  package var retryAfter: Duration?
-}
-
-/// The wish to change a password, as a front-end hands it over.
-package struct PasswordChangeRequest: Sendable {
-  /// Name, old password, caller, and what shall come back about the person, as of a sign-in with the old password.
-  package var signIn: SignInRequest
-  /// As typed, not yet checked.
-  package var new: Secret
-
-  package init(_ signIn: SignInRequest, new: Secret) {
-    self.signIn = signIn
-    self.new = new
-  }
-}
-
-/// What comes of it, and under which reference it can be explained.
-package struct PasswordChangeAnswer: Sendable {
-  package var reference: Reference
-  package var outcome: PasswordChangeOutcome
-  package var method: SignInMethod?
-  package var realm: RealmName?
-  package var time: Instant
-  /// When a refusal by our own lock ends.
-  package var retryAfter: Duration?
-
-  /// A refusal, which is told as that of a sign-in with the old password.
-  package var refusedSignIn: SignInAnswer? {
-    guard case .refused(let refusal) = outcome else { return nil }
-    return SignInAnswer(reference: reference, verdict: .refused(refusal), method: method, realm: realm, time: time, retryAfter: retryAfter)
-  }
-}
-
 /// The one gate through which every password goes: realm → address → lockout → validator → audit → verdict.
 package struct SignInService: Sendable {
   private let realms: RealmDirectory
@@ -83,8 +13,9 @@ package struct SignInService: Sendable {
   private let sprays: SprayGuard
   private let ledger: ThrottleLedger
   private let refusedPasswords = RefusedPasswords()
+  private let underWay = GuessesUnderWay()
   private let policies: LockoutPolicies
-  private let now: @Sendable () -> Instant
+  let now: @Sendable () -> Instant
   private let logger: Logger
 
   package init(
@@ -204,13 +135,18 @@ package struct SignInService: Sendable {
           continue
         case .locked(let until):
           trace.append(TraceNote(.lockout, "locked by us until \(until)"))
-          let began = sprays.failed(guess, now: now())
+          let began = failed(guess, now: now())
           return await conclude(
             .refused(Refusal(.lockedOut)), request, frontEnd, reference, realm: realm, trace, retryAfter: max(.seconds(1), until.since(now())),
             also: began)
         case .blocked:
           trace.append(TraceNote(.lockout, "blocked by an administrator"))
           return await conclude(.refused(Refusal(.blockedByAdministrator)), request, frontEnd, reference, realm: realm, trace)
+        case .kept(let isFamiliar):
+          trace.append(TraceNote(.lockout, "as many wrong passwords are counted as the directory's lockout, of which an agent has told since, leaves room for"))
+          let refusal = Refusal(isFamiliar ? .keptFromDirectoryFamiliar : .keptFromDirectory)
+          let began = failed(guess, now: now())
+          return await conclude(.refused(refusal), request, frontEnd, reference, realm: realm, trace, also: began)
         case .busy:
           trace.append(TraceNote(.lockout, "too many sign-ins of this user were under way until the deadline"))
           return await conclude(.unknown(.overloaded), request, frontEnd, reference, realm: realm, trace)
@@ -228,6 +164,11 @@ package struct SignInService: Sendable {
           expected: reservation.object, undecided: reservation.undecided, charged: reservation.charges.count, isFamiliar: reservation.isFamiliar,
           refusedAt: refusedPasswords.refusedAt(fingerprint, now: now()), counted: reservation.counted)
       }
+      // People at familiar addresses go on though a spray comes from there.
+      let withdrawal = Withdrawal()
+      credential.withdrawal = withdrawal
+      let held = reservation.isFamiliar ? nil : underWay.add(guess, withdrawal)
+      defer { if let held { underWay.remove(held) } }
       let judgement: Judgement
       if let new {
         guard let changer = changers[realm.method] else {
@@ -252,6 +193,17 @@ package struct SignInService: Sendable {
       }
       trace += judgement.trace
 
+      if withdrawal.isWithdrawn, case .unknown = judgement.verdict, !judgement.mayHaveCounted {
+        // Its spray was recognised while it waited, and nothing was put before the directory.
+        do {
+          _ = try await lockouts.settle(reservation, outcome: .undecided, object: nil, policy: policy, now: now(), audit: [])
+        } catch {
+          logger.error("the lockout store did not answer", metadata: ["error": "\(error)"])
+          return answer(.unknown(.storeUnavailable), reference, realm: realm)
+        }
+        if let refusal = await throttled(guess, request, name, frontEnd, realm) { return refusal }
+        return await conclude(judgement.verdict, request, frontEnd, reference, realm: realm, trace)
+      }
       if case .unknown(let cause) = judgement.verdict,
         cause == .nameMoved && !hasMoved || cause == .triesUnderWay && request.deadline.remaining() > pause
       {
@@ -323,7 +275,7 @@ package struct SignInService: Sendable {
     switch outcome {
     case .failed:
       throttle.guessFailed(from: request.address, now: .now)
-      events += sprays.failed(guess, now: time)
+      events += failed(guess, now: time)
     case .succeeded: sprays.succeeded(guess, now: time)
     case .undecided, .mayHaveCounted: break
     }
@@ -344,6 +296,21 @@ package struct SignInService: Sendable {
     var result = answer(judgement.verdict, reference, realm: realm, time: time)
     result.change = change
     return result
+  }
+
+  /// A guess failed. Where a spray begins by it, those of its guesses that wait for their bind are taken back.
+  private func failed(_ guess: SprayState.Guess, now: Instant) -> [AuditEvent] {
+    let events = sprays.failed(guess, now: now)
+    if events.contains(where: { $0.kind == .sprayBegan }) { underWay.withdraw { sprays.spray($0) != nil } }
+    return events
+  }
+
+  /// Whether the person signs in from an address of theirs. Costs one read.
+  package func isFamiliar(_ request: SignInRequest, frontEnd: FrontEnd) async -> Bool {
+    guard let mark = request.address.map(AddressMark.init), let userName = UserName(request.userName), let realm = realms.realm(of: userName),
+      frontEnd.realms.contains(realm.name)
+    else { return false }
+    return (try? await lockouts.isFamiliar(mark, for: LockoutName(userName, realm: realm.name), now: now())) ?? false
   }
 
   /// The refusal of a guess from a source that is being slowed, or that belongs to a spray; nil where it may go ahead. People at addresses from
@@ -428,77 +395,4 @@ package struct SignInService: Sendable {
   private func answer(_ verdict: Verdict, _ reference: Reference, realm: Realm?, time: Instant? = nil) -> SignInAnswer {
     SignInAnswer(reference: reference, verdict: verdict, method: realm?.method, realm: realm?.name, time: time ?? now())
   }
-
-  private func details(_ request: SignInRequest, realm: Realm?) -> [String: String] {
-    var details: [String: String] = [:]
-    details["address"] = request.address?.description
-    details["application"] = request.application.map { cut($0, 256) }
-    details["correlation"] = request.correlation.map { cut($0, 128) }
-    details["method"] = realm?.method.rawValue
-    return details
-  }
-
-  /// That a password is about to be changed. The reference is the outcome's; here it is a detail, so that it leads to one row.
-  private func tried(
-    _ request: SignInRequest, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm, object: Identifier?
-  ) -> AuditEvent {
-    var details = details(request, realm: realm)
-    details["reference"] = reference.text
-    return AuditEvent(
-      time: now(), kind: .passwordChangeTried, actor: frontEnd.name, realm: realm.name, subject: cut(request.userName, 512), object: object,
-      outcome: "tried", details: details)
-  }
-
-  private func event(
-    _ judgement: Judgement, _ request: SignInRequest, _ frontEnd: FrontEnd, _ reference: Reference, realm: Realm?, _ trace: [TraceNote],
-    time: Instant, agent: Identifier? = nil, isChange: Bool
-  ) -> AuditEvent {
-    var details = details(request, realm: realm)
-    details["agent"] = agent?.description
-    let outcome: String
-    var object: Identifier?
-    switch (judgement.verdict, isChange ? judgement.changeOutcome : nil) {
-    case (_, .changed(let person)?):
-      outcome = "changed"
-      object = person?.object.id
-      details["signedIn"] = "\(person != nil)"
-    case (_, .notTaken(let rules)?):
-      let broken = rules.brokenInOrder.map(\.rawValue).joined(separator: ",")
-      outcome = broken.isEmpty ? "not-taken" : "not-taken:\(broken)"
-    case (_, .unknown(let cause)?): outcome = "unknown:\(cause.rawValue)"
-    case (.accepted(let person), _):
-      outcome = "accepted"
-      object = person.object.id
-      details["upn"] = cut(person.userPrincipalName, 320)
-    case (.refused(let refusal), _):
-      outcome = "refused:\(refusal.reason.rawValue)"
-      object = refusal.object?.id
-      details["subCode"] = refusal.subCode.map { cut($0, 16) }
-      details["outerCode"] = refusal.reason.outerCode.rawValue
-    case (.unknown(let cause), _): outcome = "unknown:\(cause.rawValue)"
-    }
-    return AuditEvent(
-      time: time, kind: isChange ? .passwordChange : .signIn, reference: reference, actor: frontEnd.name, realm: realm?.name,
-      subject: cut(request.userName, 512),
-      object: object, outcome: outcome, details: details, trace: trace)
-  }
-}
-
-extension PasswordChangeOutcome {
-  var isChanged: Bool { if case .changed = self { true } else { false } }
-}
-
-extension PasswordChangeAnswer {
-  fileprivate init(_ answer: SignInAnswer, outcome: PasswordChangeOutcome) {
-    self.init(
-      reference: answer.reference, outcome: outcome, method: answer.method, realm: answer.realm, time: answer.time, retryAfter: answer.retryAfter)
-  }
-}
-
-/// The first `limit` bytes of `text`, cut at a whole character of UTF-8.
-func cut(_ text: String, _ limit: Int) -> String {
-  guard text.utf8.count > limit else { return text }
-  var end = text.utf8.index(text.utf8.startIndex, offsetBy: limit)
-  while end > text.startIndex, String.Index(end, within: text.unicodeScalars) == nil { end = text.utf8.index(before: end) }
-  return String(text[..<end])
 }

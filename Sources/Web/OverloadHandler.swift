@@ -4,7 +4,7 @@ import NIOCore
 import NIOHTTPTypes
 import SignIn
 
-/// Turns sign-ins away on the event loop while the gate is full, before a task, a body or a password is held for them: what a refusal costs
+/// Turns sign-ins away on the event loop while the gate is shut, before a task, a body or a password is held for them: what a refusal costs
 /// decides how much of a flood a gateway survives.
 ///
 /// Only sign-ins that begin while nothing else is under way on their connection; what was pipelined behind another goes to the gate itself.
@@ -33,7 +33,7 @@ final class OverloadHandler: ChannelDuplexHandler, RemovableChannelHandler {
     switch unwrapInboundIn(data) {
     case .head(let head):
       facts.requestBegan()
-      guard gate.isFull, underWay == 0, head.path == OverloadHandler.path, head.method == .post,
+      guard gate.isShut, underWay == 0, head.path == OverloadHandler.path, head.method == .post,
         head.headerFields[.expect] == nil
       else {
         underWay += 1

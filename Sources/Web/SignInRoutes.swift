@@ -22,28 +22,48 @@ struct SignInRoutes: Sendable {
   }
 
   private func signIn(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
-    let arrived = ContinuousClock.now
-    guard gate.enter(waited: context.facts.waited(now: arrived)) else { throw overloadFault() }
-    defer { gate.leave() }
-    let (frontEnd, body) = try await read(request, context, arrived: arrived, fields: SignInRoutes.fields)
-    let question = try decode(body, arrived: arrived)
-    let answer = await service.signIn(question, frontEnd: frontEnd)
-    // The audit tells every sign-in; a line of log for each would say it again and cost more than the answer.
-    context.logger.debug(
-      "sign-in", metadata: ["reference": "\(answer.reference)", "frontEnd": "\(frontEnd.name)", "verdict": "\(answer.verdict.word)"])
-    return answer.response()
+    try await admitted(request, context, fields: SignInRoutes.fields) { frontEnd, question, _ in
+      let answer = await service.signIn(question, frontEnd: frontEnd)
+      // The audit tells every sign-in; a line of log for each would say it again and cost more than the answer.
+      context.logger.debug(
+        "sign-in", metadata: ["reference": "\(answer.reference)", "frontEnd": "\(frontEnd.name)", "verdict": "\(answer.verdict.word)"])
+      return answer.response()
+    }
   }
 
   private func changePassword(_ request: Request, _ context: GatewayRequestContext) async throws -> Response {
+    try await admitted(request, context, fields: SignInRoutes.fields.union(["newPassword"])) { frontEnd, question, body in
+      guard let value = body.member("newPassword") else { throw RequestFault.malformed("The field \"newPassword\" is missing.") }
+      guard let new = value.secret else { throw RequestFault.malformed("The field \"newPassword\" must be a string.") }
+      let answer = await service.changePassword(PasswordChangeRequest(question, new: new), frontEnd: frontEnd)
+      context.logger.debug("change of a password", metadata: ["reference": "\(answer.reference)", "frontEnd": "\(frontEnd.name)"])
+      return answer.response()
+    }
+  }
+
+  /// Lets a sign-in in, and `body` answer it; while the gate is full, people at familiar addresses only.
+  private func admitted(
+    _ request: Request, _ context: GatewayRequestContext, fields: Set<String>,
+    _ answer: (FrontEnd, SignInRequest, JSONValue) async throws -> Response
+  ) async throws -> Response {
     let arrived = ContinuousClock.now
-    guard gate.enter(waited: context.facts.waited(now: arrived)) else { throw overloadFault() }
-    defer { gate.leave() }
-    let (frontEnd, body) = try await read(request, context, arrived: arrived, fields: SignInRoutes.fields.union(["newPassword"]))
-    guard let value = body.member("newPassword") else { throw RequestFault.malformed("The field \"newPassword\" is missing.") }
-    guard let new = value.secret else { throw RequestFault.malformed("The field \"newPassword\" must be a string.") }
-    let answer = await service.changePassword(PasswordChangeRequest(try decode(body, arrived: arrived), new: new), frontEnd: frontEnd)
-    context.logger.debug("change of a password", metadata: ["reference": "\(answer.reference)", "frontEnd": "\(frontEnd.name)"])
-    return answer.response()
+    switch gate.meet(waited: context.facts.waited(now: arrived)) {
+    case .turnedAway: throw overloadFault()
+    case .enters:
+      defer { gate.leave() }
+      let (frontEnd, body) = try await read(request, context, arrived: arrived, fields: fields)
+      return try await answer(frontEnd, try decode(body, arrived: arrived), body)
+    case .isLookedAt:
+      let (frontEnd, body) = try await read(request, context, arrived: arrived, fields: fields)
+      let question = try decode(body, arrived: arrived)
+      guard await service.isFamiliar(question, frontEnd: frontEnd) else {
+        gate.turnAway()
+        throw overloadFault()
+      }
+      guard gate.enterAsGuest() else { throw overloadFault() }
+      defer { gate.leaveAsGuest() }
+      return try await answer(frontEnd, question, body)
+    }
   }
 
   /// Who asks, and the body with no field but `fields`.

@@ -51,24 +51,24 @@ enum CanonicalText {
 
   /// Appends base64 (RFC 4648 4) without line breaks.
   static func append(base64 source: [UInt8], to bytes: inout [UInt8]) {
-    bytes.reserveCapacity(bytes.count + (source.count + 2) / 3 * 4)
-    var bits: UInt32 = 0
-    var held = 0
-    for byte in source {
-      bits = bits << 8 | UInt32(byte)
-      held += 1
-      guard held == 3 else { continue }
-      bytes.append(alphabet[Int(bits >> 18 & 63)])
-      bytes.append(alphabet[Int(bits >> 12 & 63)])
-      bytes.append(alphabet[Int(bits >> 6 & 63)])
-      bytes.append(alphabet[Int(bits & 63)])
-      (bits, held) = (0, 0)
+    let text = [UInt8](unsafeUninitializedCapacity: (source.count + 2) / 3 * 4) { text, count in
+      func put(_ bits: UInt32, _ characters: Int) {
+        for place in 0..<4 {
+          text[count] = place < characters ? alphabet[Int(bits >> UInt32(18 - 6 * place) & 63)] : UInt8(ascii: "=")
+          count += 1
+        }
+      }
+      var bits: UInt32 = 0
+      var held = 0
+      for byte in source {
+        bits = bits << 8 | UInt32(byte)
+        held += 1
+        guard held == 3 else { continue }
+        put(bits, 4)
+        (bits, held) = (0, 0)
+      }
+      if held > 0 { put(bits << UInt32((3 - held) * 8), held + 1) }
     }
-    guard held > 0 else { return }
-    bits <<= UInt32(3 - held) * 8
-    bytes.append(alphabet[Int(bits >> 18 & 63)])
-    bytes.append(alphabet[Int(bits >> 12 & 63)])
-    bytes.append(held == 2 ? alphabet[Int(bits >> 6 & 63)] : UInt8(ascii: "="))
-    bytes.append(UInt8(ascii: "="))
+    bytes.append(contentsOf: text)
   }
 }

@@ -26,6 +26,12 @@ enum XMLCharacters {
 
   /// Where the first byte stands that begins a character which XML 1.0 does not have; `bytes` are UTF-8.
   static func firstForbidden(in bytes: some Collection<UInt8>) -> Int? {
+    // Every token that is written comes through here, and every document that is read.
+    if let found = bytes.withContiguousStorageIfAvailable({ firstForbidden(inBuffer: $0) }) { return found }
+    return Array(bytes).withUnsafeBufferPointer { firstForbidden(inBuffer: $0) }
+  }
+
+  private static func firstForbidden(inBuffer bytes: UnsafeBufferPointer<UInt8>) -> Int? {
     // U+FFFE and U+FFFF are ef bf be and ef bf bf.
     var before: (UInt8, UInt8) = (0, 0)
     var place = 0
@@ -38,29 +44,29 @@ enum XMLCharacters {
     return nil
   }
 
-  /// Whether it has a scheme and only characters of a URI (RFC 3986), which is narrow enough for every reader to agree.
+  /// Whether it is a URI with a scheme (RFC 3986 3), narrower than the RFC so that every reader agrees: an authority is a host of letters, digits, dots
+  /// and dashes with a port or without; no brackets, no user, no ampersand (libxml2 2.9 keeps it escaped in the names of namespaces), nothing outside of ASCII.
   static func isAbsoluteURI(_ bytes: some Collection<UInt8>) -> Bool {
-    var inScheme = true
-    var schemeBytes = 0
+    guard let colon = bytes.firstIndex(of: UInt8(ascii: ":")) else { return false }
+    let scheme = bytes[..<colon]
+    guard let first = scheme.first, isLetter(first), scheme.allSatisfy({ isLetter($0) || isDigit($0) || "+-.".utf8.contains($0) }) else {
+      return false
+    }
+    var rest = bytes[colon...].dropFirst()
+    guard !rest.isEmpty else { return false }
+    if rest.starts(with: "//".utf8) {
+      let authority = rest.dropFirst(2).prefix { !"/?#".utf8.contains($0) }
+      let parts = authority.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+      guard (1...2).contains(parts.count), let host = parts.first, !host.isEmpty else { return false }
+      guard host.allSatisfy({ isLetter($0) || isDigit($0) || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "-") }) else { return false }
+      if parts.count == 2, let port = parts.last { guard (1...5).contains(port.count), port.allSatisfy(isDigit) else { return false } }
+      rest = rest.dropFirst(2 + authority.count)
+    }
     var hexExpected = 0
     var fragments = 0
-    var last: UInt8 = 0
-    for byte in bytes {
-      let isAlpha = (0x61...0x7a).contains(byte) || (0x41...0x5a).contains(byte)
-      let isDigit = (0x30...0x39).contains(byte)
-      if inScheme {
-        if byte == UInt8(ascii: ":") {
-          guard schemeBytes > 0 else { return false }
-          inScheme = false
-        } else {
-          guard isAlpha || (schemeBytes > 0 && (isDigit || "+-.".utf8.contains(byte))) else { return false }
-          schemeBytes += 1
-        }
-        continue
-      }
-      last = byte
+    for byte in rest {
       if hexExpected > 0 {
-        guard isDigit || (0x61...0x66).contains(byte) || (0x41...0x46).contains(byte) else { return false }
+        guard isDigit(byte) || (0x61...0x66).contains(byte) || (0x41...0x46).contains(byte) else { return false }
         hexExpected -= 1
       } else if byte == UInt8(ascii: "%") {
         hexExpected = 2
@@ -68,9 +74,13 @@ enum XMLCharacters {
         fragments += 1
         guard fragments == 1 else { return false }
       } else {
-        guard isAlpha || isDigit || "-._~:/?@!$&'()*+,;=".utf8.contains(byte) else { return false }
+        guard isLetter(byte) || isDigit(byte) || "-._~:/?@!$'()*+,;=".utf8.contains(byte) else { return false }
       }
     }
-    return !inScheme && hexExpected == 0 && last != 0
+    return hexExpected == 0
   }
+
+  private static func isLetter(_ byte: UInt8) -> Bool { (0x61...0x7a).contains(byte) || (0x41...0x5a).contains(byte) }
+
+  private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
 }

@@ -41,6 +41,8 @@ struct RingTests {
       ("| A | room | x | B | – |\n| B | room | x | – | – |", "A (room) may not know B (room)"),
       ("| A | room | x | B | – |\n| B | door | x | – | – |", "A (room) may not know B (door)"),
       ("| A | room | x | B | – |\n| B | shim | x | – | – |", "A (room) may not know B (shim)"),
+      ("| A | core | x | B | – |\n| B | shim | x | – | – |", "A (core) may not know B (shim)"),
+      ("| Cryptography | core | x | B | – |\n| B | shim | x | – | – |", "Cryptography (core) may not know B (shim)"),
       ("| A | door | x | B | – |\n| B | door | x | – | – |", "A (door) may not know B (door)"),
       ("| A | door | x | B | – |\n| B | house | x | – | – |", "A (door) may not know B (house)"),
       ("| A | driver | x | B | – |\n| B | core | x | – | – |", "A (driver) may not know B (core)"),

@@ -1,6 +1,8 @@
 import Bytes
+import Cryptography
 import Foundation
 import Identity
+import XMLSecurity
 
 @testable import ActiveDirectory
 @testable import PassThrough
@@ -10,7 +12,7 @@ import Identity
 
 /// The parsers, each with what must hold besides "it does not trap".
 enum FuzzTarget: String, CaseIterable {
-  case json, proxy, token, verdict, question, link, hub, envelope, certificate, audit, name, address, diagnostic, planted
+  case json, proxy, token, verdict, question, link, hub, envelope, certificate, audit, name, address, diagnostic, xml, signature, decryption, planted
 
   func run(_ bytes: [UInt8]) {
     switch self {
@@ -62,6 +64,13 @@ enum FuzzTarget: String, CaseIterable {
       guard let text = StrictText.utf8(bytes), let address = IPAddress(text) else { return }
       check(IPAddress(address.description) == address, "an address that does not read as it was written")
     case .diagnostic: _ = ActiveDirectoryDiagnostic(bytes)
+    case .xml:
+      guard let root = try? XMLElement.parse(bytes, limits: .message), let canonical = try? root.canonicalBytes() else { return }
+      // Canonical form may be longer than the document was allowed to be, and declares namespaces more often.
+      let again = (try? XMLElement.parse(canonical, limits: .metadata)).flatMap { try? $0.canonicalBytes() }
+      check(again == canonical, "a canonical form that does not read as itself")
+    case .signature: SignatureFuzz.shared?.verify(bytes)
+    case .decryption: SignatureFuzz.shared?.decrypt(bytes)
     // Tells whether the build looks for anything at all: with instrumentation this falls within seconds.
     // One branch a byte: coverage leads from one to the next, chance alone would take years.
     case .planted:
@@ -128,6 +137,65 @@ private struct HubFuzz {
     }
     take(hub.tick(now: now + 1_000_000))
     precondition(open.isEmpty && hub.pendingCount == 0, "a question was forgotten")
+  }
+}
+
+/// A signed and an encrypted document, and what becomes of them when somebody changes bytes. Also documents from nothing.
+private struct SignatureFuzz {
+  static let shared = try? SignatureFuzz()
+
+  private let content: [UInt8]
+  private let signed: [UInt8]
+  private let encrypted: [UInt8]
+  private let verifier: SignatureVerifier
+  private let key: DecryptionKey
+
+  private init() throws {
+    let signingKey = try SigningKey.generate(.p256)
+    key = try DecryptionKey.generate()
+    let saml = CanonicalWriter.Namespace(prefix: "saml", uri: "urn:oasis:names:tc:SAML:2.0:assertion")
+    var writer = CanonicalWriter()
+    try writer.open(saml, "Assertion", [("ID", "_a")])
+    writer.open(saml, "Issuer")
+    try writer.text("issuer")
+    writer.close()
+    let place = writer.position
+    writer.open(saml, "Subject")
+    try writer.text("alice")
+    content = writer.finish()
+    let prepared = EnvelopedSignature.prepare(
+      element: content, id: "_a", at: place, digest: .sha256, algorithm: .ecdsaSHA256, certificates: [])
+    signed = prepared.finish(signature: try signingKey.sign(prepared.bytesToSign, with: .ecdsaSHA256))
+    encrypted = try XMLEncryption.encrypt(content, to: try EncryptionKey(key.publicKey), certificate: nil)
+    verifier = SignatureVerifier(keys: [signingKey.publicKey])
+  }
+
+  /// The bytes themselves, or, where they begin with 0, the good document with changes: place (two bytes), what happens there, a byte.
+  private func document(_ bytes: [UInt8], _ good: [UInt8]) -> [UInt8] {
+    guard bytes.first == 0 else { return bytes }
+    var result = good
+    var reader = ByteReader(bytes.dropFirst())
+    while let place = reader.readInteger(UInt16.self), let kind = reader.readByte(), let byte = reader.readByte(), !result.isEmpty {
+      let index = Int(place) % result.count
+      switch kind % 4 {
+      case 0: result[index] = byte
+      case 1: result.insert(byte, at: index)
+      case 2: result.remove(at: index)
+      default: result.insert(contentsOf: Array(result.dropFirst(index).prefix(Int(byte))), at: Int(byte) % result.count)
+      }
+    }
+    return result
+  }
+
+  func verify(_ bytes: [UInt8]) {
+    guard let root = try? XMLElement.parse(document(bytes, signed), limits: .message), let found = try? verifier.verify(root) else { return }
+    precondition((try? found.element.canonicalBytes()) == content, "a signature over something else than what was signed")
+  }
+
+  func decrypt(_ bytes: [UInt8]) {
+    guard let root = try? XMLElement.parse(document(bytes, encrypted), limits: .message) else { return }
+    guard let found = try? XMLEncryption.decrypt(root, keys: [key], limits: .message) else { return }
+    precondition((try? found.canonicalBytes()) == content, "something else than what was encrypted")
   }
 }
 

@@ -30,6 +30,13 @@ struct WireCodingTests {
     return [
       VerdictBody(refused, at: at), VerdictBody(Judgement(.person(Identifier()), trace: trace), at: at),
       VerdictBody(Judgement(.nobody, trace: []), at: at),
+      VerdictBody(Judgement(change: .changed(person), trace: trace), at: at), VerdictBody(Judgement(change: .changed(nil)), at: at),
+      VerdictBody(
+        Judgement(
+          change: .notTaken(
+            PasswordRules(
+              broken: Set(PasswordRule.allCases), minimumLength: 7, historyLength: 24, minimumAgeSeconds: 86_400, complexity: false,
+              changeableFrom: at))), at: at), VerdictBody(Judgement(change: .notTaken(PasswordRules())), at: at),
       VerdictBody(Judgement(.accepted(person), trace: trace), at: at),
       VerdictBody(
         Judgement(.accepted(AcceptedPerson(object: object, immutableID: "", userPrincipalName: "x")), trace: []), at: at),

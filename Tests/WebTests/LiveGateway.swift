@@ -91,7 +91,8 @@ struct LiveGateway: Sendable {
     let logger = Logger(label: "test") { _ in QuietLog() }
     let validator: any PasswordValidator = options.asksAgents ? PassThroughValidator(hub: hub, registry: registry) : script
     let signIn = SignInService(
-      realms: realms, validators: [.passThrough: validator], lockouts: store, audit: store, throttle: AddressThrottle(),
+      realms: realms, validators: [.passThrough: validator], changers: [.passThrough: script], lockouts: store, audit: store,
+      throttle: AddressThrottle(),
       policies: LockoutPolicies(standard: LockoutPolicy()),
       now: time.reading, logger: logger)
     (publicPort, mutualPort, operationsPort) = (try freePort(), try freePort(), try freePort())
@@ -230,7 +231,7 @@ private final class LiveGatewayTurns: Sendable {
 }
 
 /// Answers as a directory would that knows one password, `right`, and remembers what it was asked.
-final class ScriptedValidator: PasswordValidator {
+final class ScriptedValidator: PasswordValidator, PasswordChange {
   struct Asked: Sendable, Equatable {
     var userName: [UInt8]
     var password: [UInt8]
@@ -253,6 +254,18 @@ final class ScriptedValidator: PasswordValidator {
     if let scripted { return Judgement(scripted) }
     guard password == Array("right".utf8) else { return Judgement(.refused(Refusal(.wrongPassword, subCode: "52e"))) }
     return Judgement(.accepted(ScriptedValidator.person(realm: credential.realm)))
+  }
+
+  /// `right` is changed to whatever is not too short, where nothing else was scripted.
+  func change(_ credential: Credential, to new: Password, wanting: AttributeRequest, deadline: Deadline) async -> Judgement {
+    let judgement = await validate(credential, wanting: wanting, deadline: deadline)
+    guard case .accepted(let person) = judgement.verdict else { return judgement }
+    guard new.secret.count >= 7 else {
+      return Judgement(
+        change: .notTaken(
+          PasswordRules(broken: [.tooShort], minimumLength: 7, historyLength: 24, minimumAgeSeconds: 86_400, complexity: true)))
+    }
+    return Judgement(change: .changed(person))
   }
 
   static let object = Identifier(bytes: [UInt8](1...16)) ?? Identifier()

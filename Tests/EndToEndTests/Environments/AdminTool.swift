@@ -42,7 +42,10 @@ struct AdminTool: Sendable {
   }
 
   /// A command for this gateway, whatever comes of it.
-  func attempt(_ arguments: String...) async throws -> Outcome { try await AdminTool.run(arguments, environment: ["GATEHOUSE_SOCKET": socket]) }
+  func attempt(_ arguments: String...) async throws -> Outcome { try await attempt(arguments) }
+
+  /// The same with arguments that were put together.
+  func attempt(_ arguments: [String]) async throws -> Outcome { try await AdminTool.run(arguments, environment: ["GATEHOUSE_SOCKET": socket]) }
 
   /// A command that must succeed; answers what it printed.
   @discardableResult

@@ -23,6 +23,21 @@ extension LDAPPasswordValidator {
       realm: try #require(RealmName("gatehouse.test")))
     return await validate(credential, wanting: wanting, deadline: Deadline(after: limit))
   }
+
+  /// What comes of changing a password, within five seconds.
+  func change(_ name: String, from old: String, to new: String, wanting: AttributeRequest = .none) async throws -> Judgement {
+    let credential = Credential(
+      userName: try #require(UserName(name)), password: try #require(Password(Secret(old.utf8))),
+      realm: try #require(RealmName("gatehouse.test")))
+    return await change(credential, to: try #require(Password(Secret(new.utf8))), wanting: wanting, deadline: Deadline(after: .seconds(5)))
+  }
+}
+
+extension PasswordChangeOutcome {
+  var isChanged: Bool { if case .changed = self { true } else { false } }
+  var rules: PasswordRules? { if case .notTaken(let rules) = self { rules } else { nil } }
+  var refusal: Refusal? { if case .refused(let refusal) = self { refusal } else { nil } }
+  var person: AcceptedPerson? { if case .changed(let person) = self { person } else { nil } }
 }
 
 extension Verdict {

@@ -125,6 +125,20 @@ final class FrontEndClient: Sendable {
     return try await post("/v1/sign-in", body: body, headers: headers)
   }
 
+  /// Asks for a password to be changed.
+  func changePassword(_ userName: String, from old: String, to new: String, at address: String? = nil) async throws -> Answer {
+    struct Question: Encodable {
+      var userName: String
+      var password: String
+      var newPassword: String
+      var clientAddress: String?
+    }
+    let body = try JSONEncoder().encode(Question(userName: userName, password: old, newPassword: new, clientAddress: address))
+    var headers = ["content-type": "application/json"]
+    if let key { headers["authorization"] = "Bearer \(key)" }
+    return try await post("/v1/change-password", body: body, headers: headers)
+  }
+
   /// Any POST; for messages that are not a front-end's.
   func post(_ path: String, body: Data, headers: [String: String] = ["content-type": "application/json"]) async throws -> Answer {
     let began = ContinuousClock.now

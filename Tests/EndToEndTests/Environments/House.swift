@@ -163,6 +163,42 @@ extension SambaDomain {
     return counts
   }
 
+  /// How old a person's password is to be.
+  enum PasswordAge: String { case mustChange = "must-change", old, young }
+
+  /// Sets how old people's passwords are: to be changed at once, set a year ago, or set now.
+  static func age(_ names: [String], _ age: PasswordAge, in domain: Settings) async throws {
+    let script = """
+      import sys, time
+      import ldb
+      from samba.auth import system_session
+      from samba.param import LoadParm
+      from samba.samdb import SamDB
+      conf, sam, base, age, *names = sys.argv[1:]
+      settings = LoadParm()
+      settings.load(conf)
+      db = SamDB(url=sam, session_info=system_session(), lp=settings)
+      def ticks(seconds): return str(int((seconds + 11644473600) * 10000000))
+      value = {"must-change": "0", "old": ticks(time.time() - 366 * 86400), "young": ticks(time.time())}[age]
+      for name in names:
+          person = ldb.Message(db.search(base=base, expression="(sAMAccountName=%s)" % name, attrs=["cn"])[0].dn)
+          person["pwdLastSet"] = ldb.MessageElement(value, ldb.FLAG_MOD_REPLACE, "pwdLastSet")
+          db.modify(person, controls=["local_oid:1.3.6.1.4.1.7165.4.3.12:0"])
+      """
+    try await LeashedProcess.run(
+      "/usr/bin/python3", ["-c", script, domain["AD_SMBCONF"], domain["AD_SAM"], domain["AD_BASE"], age.rawValue] + names)
+  }
+
+  /// Puts people under a password settings object with these samba-tool options.
+  static func apply(_ options: [String], to names: [String], in domain: Settings) async throws {
+    let access = ["-H", domain["AD_SAM"], "--configfile", domain["AD_SMBCONF"]]
+    let policy = ["/usr/bin/samba-tool", "domain", "passwordsettings", "pso"]
+    let name = "policy-\(UInt32.random(in: 0 ... .max))"
+    try await LeashedProcess.run(
+      policy[0], policy.dropFirst() + ["create", name, "\(Int.random(in: 1...30_000))"] + options + access)
+    for person in names { try await LeashedProcess.run(policy[0], policy.dropFirst() + ["apply", name, person] + access) }
+  }
+
   /// Adds ordinary people with userPrincipalName `name@domain`.
   static func add(_ people: [(name: String, password: String)], to domain: Settings) async throws {
     let script = """

@@ -5,7 +5,9 @@ import Testing
 
 /// A real OpenLDAP server (slapd) that takes binds without a password for successes, as a careless one does (`allow bind_anon_cred`).
 actor OpenLDAPServer {
-  static let shared = OpenLDAPServer()
+  static let shared = OpenLDAPServer(name: "openldap", portBase: 20_000, hasPolicy: false)
+  /// With the ppolicy overlay: at least eight characters, none of the last three passwords, no password older than a year.
+  static let policed = OpenLDAPServer(name: "openldap-policed", portBase: 40_000, hasPolicy: true)
   static let host = "ldap.openldap.test"
 
   struct Settings: Sendable {
@@ -14,8 +16,17 @@ actor OpenLDAPServer {
     var settings: DirectorySettings
   }
 
+  private let name: String
+  private let portBase: Int
+  private let hasPolicy: Bool
   private var starting: Task<Settings, any Error>?
   private var process: LeashedProcess?
+
+  private init(name: String, portBase: Int, hasPolicy: Bool) {
+    self.name = name
+    self.portBase = portBase
+    self.hasPolicy = hasPolicy
+  }
 
   func settings() async throws -> Settings {
     if let starting { return try await starting.value }
@@ -27,16 +38,17 @@ actor OpenLDAPServer {
   private func start() async throws -> Settings {
     let certificates = try await TestCertificates.shared.value
     let (certificate, key) = try await certificates.issue(
-      "slapd", commonName: OpenLDAPServer.host, alternativeName: "DNS:\(OpenLDAPServer.host)")
-    let directory = "/tmp/gatehouse-tests-\(ProcessInfo.processInfo.processIdentifier)/openldap"
+      "slapd-\(name)", commonName: OpenLDAPServer.host, alternativeName: "DNS:\(OpenLDAPServer.host)")
+    let directory = "/tmp/gatehouse-tests-\(ProcessInfo.processInfo.processIdentifier)/\(name)"
     try FileManager.default.createDirectory(atPath: directory + "/data", withIntermediateDirectories: true)
-    let port = 20_000 + Int(ProcessInfo.processInfo.processIdentifier % 10_000)
+    let port = portBase + Int(ProcessInfo.processInfo.processIdentifier % 10_000)
     try """
     include /etc/ldap/schema/core.schema
     include /etc/ldap/schema/cosine.schema
     include /etc/ldap/schema/inetorgperson.schema
     modulepath /usr/lib/ldap
     moduleload back_mdb
+    \(hasPolicy ? "moduleload ppolicy" : "")
     pidfile \(directory)/slapd.pid
     allow bind_anon_cred
     TLSCACertificateFile \(certificates.authority)
@@ -45,10 +57,11 @@ actor OpenLDAPServer {
     database mdb
     suffix "dc=openldap,dc=test"
     directory \(directory)/data
+    \(hasPolicy ? OpenLDAPServer.policyLines : "")
     access to attrs=userPassword by anonymous auth by dn.exact="cn=service,dc=openldap,dc=test" read by * none
     access to * by dn.exact="cn=service,dc=openldap,dc=test" read by self read by * none
     """.write(toFile: directory + "/slapd.conf", atomically: true, encoding: .utf8)
-    try people.write(toFile: directory + "/people.ldif", atomically: true, encoding: .utf8)
+    try (people + "\n" + (hasPolicy ? policedPeople : "")).write(toFile: directory + "/people.ldif", atomically: true, encoding: .utf8)
     let (leashed, _) = try await LeashedProcess.start(
       """
       directory=$1 port=$2
@@ -74,6 +87,60 @@ actor OpenLDAPServer {
         ],
         authorityFile: certificates.authority,
         credential: .passwordFile(bindName: "cn=service,dc=openldap,dc=test", path: directory + "/service.password")))
+  }
+
+  /// People may change their own passwords, but for `fixed`; the service account may change those of people who cannot sign in any more.
+  private static let policyLines = """
+    overlay ppolicy
+    ppolicy_default cn=policy,dc=openldap,dc=test
+    ppolicy_use_lockout
+    access to dn.exact="uid=fixed,dc=openldap,dc=test" attrs=userPassword by anonymous auth by * none
+    access to dn.exact="uid=stuck,dc=openldap,dc=test" attrs=userPassword by self write by anonymous auth by * none
+    access to attrs=userPassword by self write by anonymous auth by dn.exact="cn=service,dc=openldap,dc=test" write by * none
+    """
+
+  private var policedPeople: String {
+    let formatter = DateFormatter()
+    formatter.dateFormat = "yyyyMMddHHmmss'Z'"
+    formatter.timeZone = TimeZone(identifier: "UTC")
+    let now = formatter.string(from: Date())
+    func policy(_ name: String, _ lines: String) -> String {
+      """
+      dn: cn=\(name),dc=openldap,dc=test
+      objectClass: device
+      objectClass: pwdPolicy
+      cn: \(name)
+      pwdAttribute: userPassword
+      pwdMinLength: 8
+      pwdInHistory: 3
+      pwdMaxAge: 31536000
+      pwdCheckQuality: 2
+      pwdMustChange: TRUE
+      pwdLockout: TRUE
+      pwdMaxFailure: 5
+      pwdAllowUserChange: TRUE
+      \(lines)
+
+
+      """
+    }
+    func person(_ name: String, changed: String = now, _ lines: String = "sn: Example") -> String {
+      """
+      dn: uid=\(name),dc=openldap,dc=test
+      objectClass: inetOrgPerson
+      uid: \(name)
+      cn: \(name)
+      userPassword: Correct.Horse.1
+      pwdChangedTime: \(changed)
+      \(lines)
+
+
+      """
+    }
+    let long = "20200101000000Z"
+    return policy("policy", "pwdMinAge: 0") + policy("patient", "pwdMinAge: 86400") + person("good") + person("wrong") + person("history")
+      + person("old", changed: long) + person("stuck", changed: long) + person("fixed") + person("reset", "sn: Example\npwdReset: TRUE")
+      + person("young", "sn: Example\npwdPolicySubentry: cn=patient,dc=openldap,dc=test")
   }
 
   private var people: String {

@@ -1,0 +1,100 @@
+import Bytes
+import Cryptography
+import Testing
+
+@Suite struct `Signing keys` {
+  private static let message = Array("what is signed".utf8)
+
+  @Test(arguments: SigningKey.Kind.allCases) func `sign what their public halves verify, and nothing else`(kind: SigningKey.Kind) throws {
+    let key = try Samples.key(kind)
+    for algorithm in SignatureAlgorithm.allCases {
+      guard key.publicKey.fits(algorithm) else {
+        #expect(throws: CryptographyFault.algorithm) { try key.sign(Self.message, with: algorithm) }
+        #expect(throws: CryptographyFault.algorithm) { try key.publicKey.verify(signature: [1], over: Self.message, algorithm: algorithm) }
+        continue
+      }
+      let signature = try key.sign(Self.message, with: algorithm)
+      try key.publicKey.verify(signature: signature, over: Self.message, algorithm: algorithm)
+      var changed = signature
+      changed[changed.count / 2] ^= 1
+      for (bytes, text) in [
+        (changed, Self.message), (signature, Self.message + [0]), ([], Self.message), (signature + [0], Self.message),
+        (Array(signature.dropLast()), Self.message),
+        ([UInt8](repeating: 0, count: signature.count), Self.message), ([UInt8](repeating: 255, count: signature.count), Self.message),
+      ] {
+        #expect(throws: CryptographyFault.signature) { try key.publicKey.verify(signature: bytes, over: text, algorithm: algorithm) }
+      }
+      for other in SignatureAlgorithm.allCases where other.digest != algorithm.digest && key.publicKey.fits(other) {
+        #expect(throws: CryptographyFault.signature) { try key.publicKey.verify(signature: signature, over: Self.message, algorithm: other) }
+      }
+    }
+  }
+
+  @Test func `have elliptic signatures of fixed width, and neither half is zero`() throws {
+    for (kind, width) in [(SigningKey.Kind.p256, 64), (.p384, 96)] {
+      let key = try Samples.key(kind)
+      // Small numbers come with leading zeros one time in 128.
+      for round in 0..<300 {
+        let message = Self.message + [UInt8(truncatingIfNeeded: round)]
+        let signature = try key.sign(message, with: .ecdsaSHA256)
+        #expect(signature.count == width)
+        try key.publicKey.verify(signature: signature, over: message, algorithm: .ecdsaSHA256)
+      }
+      let signature = try key.sign(Self.message, with: .ecdsaSHA256)
+      let zeros = [UInt8](repeating: 0, count: width / 2)
+      for bytes in [zeros + signature.suffix(width / 2), signature.prefix(width / 2) + zeros] {
+        #expect(throws: CryptographyFault.signature) {
+          try key.publicKey.verify(signature: Array(bytes), over: Self.message, algorithm: .ecdsaSHA256)
+        }
+      }
+    }
+  }
+
+  @Test(arguments: SigningKey.Kind.allCases) func `are kept as PKCS#8 and come back the same`(kind: SigningKey.Kind) throws {
+    let key = try Samples.key(kind)
+    let again = try SigningKey(pkcs8: try key.pkcs8)
+    #expect(again.publicKey == key.publicKey && again.publicKey.hashValue == key.publicKey.hashValue)
+    try key.publicKey.verify(
+      signature: try again.sign(Self.message, with: key.defaultAlgorithm), over: Self.message, algorithm: key.defaultAlgorithm)
+    let bytes = try key.pkcs8.withBytes { Array($0) }
+    for bad in [[], Array(bytes.dropLast()), bytes + [0], [0x30, 0x00], Array("PRIVATE".utf8)] {
+      #expect(throws: CryptographyFault.self) { try SigningKey(pkcs8: Secret(bad)) }
+    }
+  }
+
+  @Test func `have a certificate of their own`() throws {
+    for kind in SigningKey.Kind.allCases {
+      let key = try Samples.key(kind)
+      let certificate = try Samples.certificate(key)
+      #expect(try VerificationKey(certificate: certificate) == key.publicKey)
+      for bad in [[], Array(certificate.dropLast()), certificate + [0], Array(certificate.dropFirst())] {
+        #expect(throws: CryptographyFault.self) { try VerificationKey(certificate: bad) }
+      }
+    }
+    let key = try Samples.key(.p256)
+    #expect(try Samples.certificate(key) != Samples.certificate(key))
+    for name in ["", "a\u{0}b", String(repeating: "x", count: 65)] {
+      #expect(throws: CryptographyFault.self) {
+        try SelfSignedCertificate.make(key: key, commonName: name, notBefore: Samples.now, notAfter: Samples.now.adding(.seconds(1)))
+      }
+    }
+    #expect(throws: CryptographyFault.self) {
+      try SelfSignedCertificate.make(key: key, commonName: "x", notBefore: Samples.now, notAfter: Samples.now)
+    }
+  }
+
+  @Test func `are equal by what they are, not by how they came`() throws {
+    let key = try Samples.key()
+    let again = try VerificationKey(subjectPublicKeyInfo: key.publicKey.subjectPublicKeyInfo)
+    let other = try Samples.key(.rsa3072).publicKey
+    #expect(again == key.publicKey && again != other)
+    #expect(Set([again, key.publicKey, try VerificationKey(certificate: try Samples.certificate(key))]).count == 1)
+  }
+
+  /// SubjectPublicKeyInfo in base64, each a good key but for one thing.
+  @Test(
+    arguments: WeakKeys.all)
+  func `are refused where they are weak or strange`(name: String, key: String) throws {
+    #expect(throws: CryptographyFault.self, "\(name)") { try VerificationKey(subjectPublicKeyInfo: try #require(StrictText.base64(key))) }
+  }
+}
