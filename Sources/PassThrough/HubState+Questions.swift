@@ -33,7 +33,9 @@ extension HubState {
       session.lastBeat = now
       session.silent = false
       // Neither a look-up's answer nor a change's is a verdict.
-      if case .unknown(let cause) = judgement.verdict, judgement.meaning == nil, !waiting.isWithdrawn, judgement.change.map({ $0 == .unknown(cause) }) ?? true {
+      if case .unknown(let cause) = judgement.verdict, judgement.meaning == nil, !waiting.isWithdrawn,
+        judgement.change.map({ $0 == .unknown(cause) }) ?? true
+      {
         session.failingUntil = now + HubState.failurePause
       } else {
         session.failingUntil = 0

@@ -143,7 +143,8 @@ package struct SignInService: Sendable {
           trace.append(TraceNote(.lockout, "blocked by an administrator"))
           return await conclude(.refused(Refusal(.blockedByAdministrator)), request, frontEnd, reference, realm: realm, trace)
         case .kept(let isFamiliar):
-          trace.append(TraceNote(.lockout, "as many wrong passwords are counted as the directory's lockout, of which an agent has told since, leaves room for"))
+          trace.append(
+            TraceNote(.lockout, "as many wrong passwords are counted as the directory's lockout, of which an agent has told since, leaves room for"))
           let refusal = Refusal(isFamiliar ? .keptFromDirectoryFamiliar : .keptFromDirectory)
           let began = failed(guess, now: now())
           return await conclude(.refused(refusal), request, frontEnd, reference, realm: realm, trace, also: began)

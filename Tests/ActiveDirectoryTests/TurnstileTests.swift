@@ -18,6 +18,12 @@ struct TurnstileTests {
     func leave() { state.withLock { $0.now -= 1 } }
   }
 
+  private final class Order: Sendable {
+    private let state = Mutex<[Bool]>([])
+    var all: [Bool] { state.withLock { $0 } }
+    func append(_ isFirst: Bool) { state.withLock { $0.append(isFirst) } }
+  }
+
   private func turnstile(limit: Int, waiting: Int = 100) throws -> Turnstile {
     Turnstile(limit: limit, maximumWaiting: waiting, loop: try TestLoop.shared.get())
   }
@@ -69,5 +75,57 @@ struct TurnstileTests {
     await #expect(throws: LDAPFault.noTime) { try await waiting.value }
     turnstile.leave()
     try await turnstile.enter(deadline: Deadline(after: .seconds(1)))
+  }
+
+  /// What enters, in its order, while everybody who waits was there before the first place became free.
+  private func order(first: Int, others: Int, limit: Int = 1) async throws -> [Bool] {
+    let turnstile = try turnstile(limit: limit, waiting: 1000)
+    let entered = Order()
+    for _ in 0..<limit { try await turnstile.enter(deadline: Deadline(after: .seconds(30))) }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for isFirst in Array(repeating: false, count: others) + Array(repeating: true, count: first) {
+        let before = turnstile.counts.waiting
+        group.addTask {
+          try await Precedence.$isFirst.withValue(isFirst) {
+            try await turnstile.enter(deadline: Deadline(after: .seconds(30)))
+            entered.append(isFirst)
+            turnstile.leave()
+          }
+        }
+        while turnstile.counts.waiting == before { await Task.yield() }
+      }
+      for _ in 0..<limit { turnstile.leave() }
+      try await group.waitForAll()
+    }
+    return entered.all
+  }
+
+  @Test("People at familiar addresses go first, whenever they came, but after seven of them one of the others")
+  func precedence() async throws {
+    let order = try await order(first: 20, others: 30)
+    #expect(order.count == 50)
+    #expect(
+      order.prefix(24) == Array(repeating: true, count: 7) + [false] + Array(repeating: true, count: 7) + [false] + Array(repeating: true, count: 6)
+        + [false, false])
+  }
+
+  @Test("While people at familiar addresses come, the others leave a quarter of the places free for them")
+  func share() async throws {
+    let turnstile = try turnstile(limit: 8)
+    try await Precedence.$isFirst.withValue(true) {
+      try await turnstile.enter(deadline: Deadline(after: .seconds(5)))
+      turnstile.leave()
+    }
+    for _ in 0..<6 { try await turnstile.enter(deadline: Deadline(after: .seconds(5))) }
+    await #expect(throws: LDAPFault.noTime) { try await turnstile.enter(deadline: Deadline(after: .milliseconds(50))) }
+    try await Precedence.$isFirst.withValue(true) { for _ in 0..<2 { try await turnstile.enter(deadline: Deadline(after: .milliseconds(50))) } }
+    #expect(turnstile.counts.inside == 8)
+  }
+
+  @Test("Where no such people come the others have all places")
+  func alone() async throws {
+    let turnstile = try turnstile(limit: 8)
+    for _ in 0..<8 { try await turnstile.enter(deadline: Deadline(after: .milliseconds(50))) }
+    #expect(turnstile.counts.inside == 8)
   }
 }

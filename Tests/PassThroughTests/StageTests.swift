@@ -342,4 +342,17 @@ struct HandTests {
     #expect(told(hand.mayBind(id, now: at(620))) == .wait)
     #expect(told(hand.reports(now: at(620))) == [StageReport(question: id, stage: .accepted)])
   }
+
+  @Test("An agent that was told to let a question go does not bind it, however long it had been sure of it")
+  func letGo() {
+    let start = ContinuousClock.now
+    var hand = HandState(now: start)
+    let id = Identifier()
+    hand.take(id, now: start)
+    hand.answered([StageReport(question: id, stage: .accepted)], withdrawn: [], sent: start, now: start)
+    hand.answered([], withdrawn: [id], sent: start, now: start)
+    let permission = hand.mayBind(id, now: start)
+    #expect(permission == .refused)
+    #expect(!hand.wasBound(id))
+  }
 }

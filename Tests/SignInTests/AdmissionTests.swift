@@ -65,4 +65,27 @@ struct AdmissionTests {
     gate.tick(waited: .zero)
     #expect(gate.limit == 10)
   }
+
+  @Test("While it is full so many are looked at in 100 ms, and people at familiar addresses enter beside the limit, of which they take nothing")
+  func guests() {
+    var policy = AdmissionPolicy()
+    (policy.first, policy.fewest, policy.looks) = (4, 4, 3)
+    var gate = AdmissionState(policy: policy)
+    var met = (0..<4).map { _ in gate.meet(waited: .zero) }
+    #expect(met == [.enters, .enters, .enters, .enters])
+    #expect(gate.isFull && !gate.isShut)
+    met = (0..<5).map { _ in gate.meet(waited: .zero) }
+    #expect(met == [.isLookedAt, .isLookedAt, .isLookedAt, .turnedAway, .turnedAway])
+    #expect(gate.isShut)
+    let entered = gate.enterAsGuest()
+    #expect(entered && gate.guests == 1 && gate.underWay == 4)
+    gate.leave()
+    met = [gate.meet(waited: .zero)]
+    #expect(met == [.enters], "a guest takes no place of the others")
+    gate.tick(waited: .seconds(1))
+    met = [gate.meet(waited: .zero), gate.meet(waited: .seconds(1))]
+    #expect(met == [.isLookedAt, .turnedAway], "what is stale is not looked at")
+    while gate.enterAsGuest() {}
+    #expect(gate.guests == 8 && gate.isShut, "guests are bounded too")
+  }
 }

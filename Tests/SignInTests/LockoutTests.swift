@@ -62,6 +62,16 @@ private final class Person {
     }
   }
 
+  @Test func `leaves no try where failures were counted before a stricter directory was known, and lets people try again when the window has passed`()
+  {
+    for _ in 0..<6 { #expect(person.attempt(.failed)) }
+    // An agent tells only now that the directory locks at five.
+    person.policy.threshold = 3
+    #expect(person.admit() == .kept(isFamiliar: false))
+    person.wait(person.policy.window + .seconds(1))
+    #expect(person.attempt(.succeeded))
+  }
+
   @Test func `forgets everything with a success`() {
     for _ in 0..<10 { person.attempt(.failed) }
     person.wait(.seconds(61))

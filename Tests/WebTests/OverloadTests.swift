@@ -78,4 +78,30 @@ struct OverloadTests {
       for _ in 0..<3 { #expect(try await connection.answer().status == 200) }
     }
   }
+
+  @Test("lets people in at addresses from which they signed in before, and nobody else, while it is full")
+  func familiar() async throws {
+    var policy = AdmissionPolicy()
+    (policy.first, policy.fewest) = (1, 1)
+    var options = LiveGateway.Options()
+    let gate = AdmissionGate(policy: policy)
+    options.admission = gate
+    try await withGateway(options) { gateway async throws in
+      func signIn(_ address: String, name: String = "alice@contoso.com", path: String = "/v1/sign-in") async throws -> RawAnswer {
+        let more = path == "/v1/sign-in" ? "" : #","newPassword":"new password""#
+        return try await gateway.ask(
+          RawRequest(
+            "POST", path, headers: [("Authorization", "Bearer \(gateway.apiKey)"), ("Content-Type", "application/json")],
+            body: Array(#"{"userName":"\#(name)","password":"right","clientAddress":"\#(address)"\#(more)}"#.utf8)))
+      }
+      #expect(try await signIn("192.0.2.1").status == 200)
+      #expect(gate.enter(waited: .zero))
+      #expect(try await signIn("192.0.2.1").status == 200)
+      #expect(try await signIn("192.0.2.1", path: "/v1/change-password").status == 200)
+      #expect(try await signIn("192.0.2.2").status == 503)
+      #expect(try await signIn("192.0.2.1", name: "bob@contoso.com").status == 503)
+      #expect(try await signIn("192.0.2.1", name: "eve@fabrikam.com").status == 503)
+      #expect(gate.standing.underWay == 1, "guests have left")
+    }
+  }
 }
