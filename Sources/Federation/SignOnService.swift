@@ -96,10 +96,14 @@ package struct SignOnService: Sendable {
     guard party.allowsUnsolicited else {
       return await refuse(
         .unsolicitedNotAllowed, party,
-        [CheckFailure(.senderEnabled, "sign-ins may not begin here for \(party.name); allow it with `gatehouse rp edit \(party.name) --unsolicited on`")])
+        [
+          CheckFailure(
+            .senderEnabled, "sign-ins may not begin here for \(party.name); allow it with `gatehouse rp edit \(party.name) --unsolicited on`")
+        ])
     }
     guard let consumer = party.standardConsumer else {
-      return await refuse(.consumerNotRegistered, party, [CheckFailure(.consumerRegistered, "the relying party has no consumer service for HTTP-POST")])
+      return await refuse(
+        .consumerNotRegistered, party, [CheckFailure(.consumerRegistered, "the relying party has no consumer service for HTTP-POST")])
     }
     if let relayState, relayState.utf8.count > ReceivedMessage.longestRelayState {
       return await refuse(.malformed, party, [CheckFailure(.structure, "RelayState has more than \(ReceivedMessage.longestRelayState) bytes")])
@@ -118,7 +122,9 @@ package struct SignOnService: Sendable {
     guard let id = transaction.party, let prepared = parties.prepared(id) else { return await refuse(.unknownParty, nil, []) }
     let party = prepared.party
     // The registration may have changed while the person typed.
-    guard !party.disabled else { return await refuse(.partyDisabled, party, [CheckFailure(.senderEnabled, "the relying party was disabled meanwhile")]) }
+    guard !party.disabled else {
+      return await refuse(.partyDisabled, party, [CheckFailure(.senderEnabled, "the relying party was disabled meanwhile")])
+    }
     guard party.usableConsumers.contains(where: { $0.location.utf8.elementsEqual(transaction.consumer.utf8) }) else {
       return await refuse(.consumerNotRegistered, party, [CheckFailure(.consumerRegistered, "the consumer service is no longer registered")])
     }
@@ -304,7 +310,9 @@ package struct SignOnService: Sendable {
     await record(
       reference, party, failures, person: person, outcome: "refused:\(status.detail.map { "\($0)" } ?? "\(status.code)")")
     if let here { return .refused(PageRefusal(reason: here, reference: reference, party: party.shownName)) }
-    guard let signer = keys.signer(for: party) else { return .refused(PageRefusal(reason: .unavailable, reference: reference, party: party.shownName)) }
+    guard let signer = keys.signer(for: party) else {
+      return .refused(PageRefusal(reason: .unavailable, reference: reference, party: party.shownName))
+    }
     do {
       return .post(
         try TokenIssuer(entityID: identity.entityID, now: now()).decline(

@@ -152,7 +152,8 @@ extension EmbeddedStore: FederationStore {
 
   package func participants(of session: [UInt8]) async throws -> [Participant] {
     try await read { database in
-      try database.rows("SELECT relying_party, name, session_index, since FROM participant WHERE session = ? ORDER BY since", Data(session)).map { row in
+      try database.rows("SELECT relying_party, name, session_index, since FROM participant WHERE session = ? ORDER BY since", Data(session)).map {
+        row in
         Participant(
           relyingParty: try row.identifier(0), name: try row.nameID(1), sessionIndex: try row.text(2), since: try row.instant(3))
       }
@@ -162,7 +163,9 @@ extension EmbeddedStore: FederationStore {
   package func recordIssue(session: [UInt8], participant: Participant?, audit: [AuditEvent]) async throws {
     let name = try participant?.name.map { try JSONEncoder.sorted.encode($0) }
     try await write(audit: audit) { database in
-      guard try database.row("SELECT 1 FROM session WHERE digest = ?", Data(session)) != nil else { throw StoreError.notFound("the session has ended") }
+      guard try database.row("SELECT 1 FROM session WHERE digest = ?", Data(session)) != nil else {
+        throw StoreError.notFound("the session has ended")
+      }
       guard let participant else { return }
       let party = Data(participant.relyingParty.bytes)
       // Written only where it is new or another name: most tokens go to a relying party that takes part already.

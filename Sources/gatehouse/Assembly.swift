@@ -116,7 +116,8 @@ struct GatewayAssembly {
         guard let policy = answer.lockout else { return .unknown("the agent does not tell the account's lockout policy") }
         return policy.locks ? .after(policy.threshold) : .none
       },
-      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.keys, federation.services.metadata], nodes: nodes,
+      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.keys, federation.services.metadata],
+      nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
         do {
