@@ -184,7 +184,7 @@ package struct SignOnService: Sendable {
         inResponseTo: transaction.request, relayState: transaction.relayState, contextClass: transaction.contextClass,
         authenticated: session.authenticated, sessionIndex: index, sessionEnds: session.ends), signer: signer)
     var event = AuditEvent(
-      time: issuer.now, kind: .tokenIssued, reference: Reference(), actor: party.name, realm: facts.person.object.realm, subject: token.assertionID,
+      time: issuer.now, kind: .tokenIssued, actor: party.name, realm: facts.person.object.realm, subject: token.assertionID,
       object: facts.person.object.id, outcome: "done",
       details: [
         "user": session.userName, "digest": token.digest.hexadecimal, "relyingParty": party.entityID, "consumer": transaction.consumer,

@@ -356,7 +356,7 @@ struct AdminFederationRoutes: Sendable {
           IssuedTokenMessage(
             assertionId: id, issued: event.time, relyingParty: event.actor, entityId: event.details["relyingParty"] ?? "-",
             user: event.details["user"] ?? "-", object: event.object?.description, consumer: event.details["consumer"] ?? "-",
-            key: event.details["key"] ?? "-", reference: event.reference?.text, sameBytes: digest.map { $0.hexadecimal == event.details["digest"] }))
+            key: event.details["key"] ?? "-", sameBytes: digest.map { $0.hexadecimal == event.details["digest"] }))
       }
     }
     return found

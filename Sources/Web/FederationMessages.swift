@@ -307,7 +307,6 @@ package struct IssuedTokenMessage: Codable, Sendable {
   package var object: String?
   package var consumer: String
   package var key: String
-  package var reference: String?
   /// Whether the given document is byte for byte what was issued; nil where only an ID was given.
   package var sameBytes: Bool?
 }

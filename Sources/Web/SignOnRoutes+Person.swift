@@ -132,6 +132,7 @@ extension SignOnRoutes {
     // Bound to the browser: no other site's form can sign anybody out.
     guard try await opened(visit, body) != nil else { return redirect("/sign-out", []) }
     guard let session = try await session(visit) else { return pages.signedOut(failed: [], visit.texts, cookies: BrowserCookies.endSession) }
+    services.sessions.forget(session)
     return try await show(await services.logout.signOut(session), visit)
   }
 }
