@@ -93,11 +93,11 @@ struct AdmissionTests {
   func looks() {
     var gate = state()
     #expect(gate.looks == 64)
-    for _ in 0..<20 { gate.tick(waited: .zero, late: .milliseconds(60)) }
-    #expect(gate.looks == 2)
+    for _ in 0..<20 { gate.tick(waited: .zero, late: .milliseconds(101)) }
+    #expect(gate.looks == 8)
     for _ in 0..<60 { gate.tick(waited: .seconds(1)) }
     #expect(gate.looks == 256)
-    _ = gate.meet(waited: .milliseconds(60))
+    _ = gate.meet(waited: .milliseconds(101))
     gate.tick(waited: .zero)
     #expect(gate.looks < 256, "a request that waited tells so, too")
   }
