@@ -144,7 +144,9 @@ struct GatewayAssembly {
     let housekeeping = Housekeeping(
       chores: [
         .init("hub", every: .milliseconds(100)) { hub.tick() },
-        .init("admission", every: .milliseconds(100)) { late in admission.tick(waited: max(late, hub.longestWait, await LoopLag.longest())) },
+        .init("admission", every: .milliseconds(100)) { late in
+          admission.tick(waited: hub.longestWait, late: max(late, await LoopLag.longest()))
+        },
         .init("registers", every: .seconds(1)) {
           try await registry.refresh()
           try await realms.refresh()
