@@ -146,11 +146,7 @@ package struct MetadataService: Sendable {
       source.trouble = nil
       source.validUntil = metadata.validUntil
       source.cacheDuration = metadata.cacheDuration
-      var toApprove = party.changesToApprove(metadata)
-      // Without a pinned signer whoever holds the site could bring a key of their own.
-      if source.signer == nil, Set(metadata.signingCertificates) != Set(party.signingCertificates) {
-        toApprove.append("its signing certificates would change")
-      }
+      let toApprove = party.changesToApprove(metadata)
       if toApprove.isEmpty {
         source.pending = nil
         changed.adopt(metadata)
