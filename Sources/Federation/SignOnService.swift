@@ -195,6 +195,7 @@ package struct SignOnService: Sendable {
     try await store.recordIssue(
       session: session.digest,
       participant: Participant(relyingParty: party.id, name: name, sessionIndex: index, since: issuer.now), audit: [event])
+    Telemetry.countToken(outcome: "issued")
     return .post(token.form)
   }
 
@@ -279,14 +280,9 @@ package struct SignOnService: Sendable {
   /// Refuses a signed request that was seen before, unless the same browser brings it again (the back button). Nil where it may go on.
   private func repeated(_ checked: CheckedRequest, browser: [UInt8], now time: Instant) async -> SignOnStep? {
     do {
-      let until = time.adding(RequestChecks.window * 2)
-      let id = "\(checked.request.head.id) \(browser.hexadecimal)"
-      // The same browser brings the same pair; another one finds the bare id taken.
-      if try await store.rememberMessage(checked.request.head.id, issuer: checked.party.entityID, until: until, now: time) {
-        _ = try await store.rememberMessage(id, issuer: checked.party.entityID, until: until, now: time)
-        return nil
-      }
-      if try await !store.rememberMessage(id, issuer: checked.party.entityID, until: until, now: time) { return nil }
+      let isNew = try await store.rememberMessage(
+        checked.request.head.id, issuer: checked.party.entityID, holder: browser, until: time.adding(RequestChecks.window * 2), now: time)
+      if isNew { return nil }
       return await refuse(.repeated, checked.party, [CheckFailure(.notRepeated, "a request with the ID \(checked.request.head.id) came before")])
     } catch {
       logger.error("a signed request could not be remembered", metadata: ["error": "\(error)"])
@@ -297,6 +293,7 @@ package struct SignOnService: Sendable {
   /// A page of our own, with its audit row.
   private func refuse(_ reason: PageRefusal.Reason, _ party: RelyingParty?, _ failures: [CheckFailure]) async -> SignOnStep {
     let reference = Reference()
+    Telemetry.countToken(outcome: "refused")
     await record(reference, party, failures, person: nil, outcome: "refused:\(reason.rawValue)")
     return .refused(PageRefusal(reason: reason, reference: reference, party: party?.shownName))
   }
@@ -307,6 +304,7 @@ package struct SignOnService: Sendable {
     person: AcceptedPerson?, here: PageRefusal.Reason? = nil
   ) async -> SignOnStep {
     let reference = Reference()
+    Telemetry.countToken(outcome: "declined")
     await record(
       reference, party, failures, person: person, outcome: "refused:\(status.detail.map { "\($0)" } ?? "\(status.code)")")
     if let here { return .refused(PageRefusal(reason: here, reference: reference, party: party.shownName)) }

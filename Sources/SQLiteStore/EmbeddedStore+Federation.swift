@@ -191,18 +191,22 @@ extension EmbeddedStore: FederationStore {
     }
   }
 
-  package func rememberMessage(_ id: String, issuer: String, until: Instant, now: Instant) async throws -> Bool {
+  package func rememberMessage(
+    _ id: String, issuer: String, holder: [UInt8], until: Instant, now: Instant
+  ) async throws -> Bool {
     try await write { database in
-      if let row = try database.row("SELECT until FROM seen_message WHERE issuer = ? AND id = ?", issuer.blob, id.blob) {
-        guard try row.instant(0) <= now else { return false }
-        try database.run("UPDATE seen_message SET until = ? WHERE issuer = ? AND id = ?", until.stored, issuer.blob, id.blob)
+      if let row = try database.row("SELECT until, holder FROM seen_message WHERE issuer = ? AND id = ?", issuer.blob, id.blob) {
+        let held = try row.bytes(1)
+        guard try row.instant(0) <= now else { return !holder.isEmpty && held == holder }
+        try database.run(
+          "UPDATE seen_message SET until = ?, holder = ? WHERE issuer = ? AND id = ?", until.stored, Data(holder), issuer.blob, id.blob)
         return true
       }
       let count = try database.row("SELECT COUNT(*) FROM (SELECT 1 FROM seen_message LIMIT ?)", EmbeddedStore.mostRememberedMessages)?.integer(0) ?? 0
       guard count < EmbeddedStore.mostRememberedMessages else {
         throw StoreError.unavailable("\(count) signed messages are remembered, and there is no room for more")
       }
-      try database.run("INSERT INTO seen_message (issuer, id, until) VALUES (?, ?, ?)", issuer.blob, id.blob, until.stored)
+      try database.run("INSERT INTO seen_message (issuer, id, until, holder) VALUES (?, ?, ?, ?)", issuer.blob, id.blob, until.stored, Data(holder))
       return true
     }
   }
