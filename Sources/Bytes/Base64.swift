@@ -15,37 +15,55 @@ enum Base64 {
     return values
   }
 
+  // Whatever collection comes, the work is done on plain memory: a generic loop over another module's collection costs many times as much a byte.
+
   static func encode(_ bytes: some Collection<UInt8>, url isURL: Bool) -> String {
-    let alphabet = isURL ? url : standard
-    let count = bytes.count
-    return String(unsafeUninitializedCapacity: (count + 2) / 3 * 4) { text in
-      var place = 0
-      func put(_ character: UInt8) {
-        text[place] = character
-        place += 1
+    if let text = bytes.withContiguousStorageIfAvailable({ encode(memory: $0, url: isURL) }) { return text }
+    return Array(bytes).withUnsafeBufferPointer { encode(memory: $0, url: isURL) }
+  }
+
+  private static func encode(memory bytes: UnsafeBufferPointer<UInt8>, url isURL: Bool) -> String {
+    (isURL ? url : standard).withUnsafeBufferPointer { alphabet in
+      String(unsafeUninitializedCapacity: (bytes.count + 2) / 3 * 4) { text in
+        var place = 0
+        func put(_ bits: UInt32) {
+          text[place] = alphabet[Int(bits & 63)]
+          place += 1
+        }
+        var rest = 0
+        while rest + 2 < bytes.count {
+          let bits = UInt32(bytes[rest]) << 16 | UInt32(bytes[rest + 1]) << 8 | UInt32(bytes[rest + 2])
+          put(bits >> 18)
+          put(bits >> 12)
+          put(bits >> 6)
+          put(bits)
+          rest += 3
+        }
+        guard rest < bytes.count else { return place }
+        let isLast = rest + 1 == bytes.count
+        let bits = UInt32(bytes[rest]) << 16 | (isLast ? 0 : UInt32(bytes[rest + 1]) << 8)
+        put(bits >> 18)
+        put(bits >> 12)
+        if !isLast { put(bits >> 6) }
+        if !isURL {
+          for _ in 0..<(isLast ? 2 : 1) {
+            text[place] = UInt8(ascii: "=")
+            place += 1
+          }
+        }
+        return place
       }
-      var bits: UInt32 = 0
-      var held = 0
-      for byte in bytes {
-        bits = bits << 8 | UInt32(byte)
-        held += 1
-        guard held == 3 else { continue }
-        for shift in [18, 12, 6, 0] as [UInt32] { put(alphabet[Int(bits >> shift & 63)]) }
-        (bits, held) = (0, 0)
-      }
-      guard held > 0 else { return place }
-      bits <<= UInt32(3 - held) * 8
-      put(alphabet[Int(bits >> 18 & 63)])
-      put(alphabet[Int(bits >> 12 & 63)])
-      if held == 2 { put(alphabet[Int(bits >> 6 & 63)]) }
-      if !isURL { for _ in held..<3 { put(UInt8(ascii: "=")) } }
-      return place
     }
   }
 
   /// Nil for white space, foreign characters, missing or superfluous padding, and bits behind the last byte.
-  static func decode(_ characters: some BidirectionalCollection<UInt8>, url isURL: Bool) -> [UInt8]? {
-    var characters = characters[...]
+  static func decode(_ characters: some Collection<UInt8>, url isURL: Bool) -> [UInt8]? {
+    if let result = characters.withContiguousStorageIfAvailable({ decode(memory: $0, url: isURL) }) { return result }
+    return Array(characters).withUnsafeBufferPointer { decode(memory: $0, url: isURL) }
+  }
+
+  private static func decode(memory: UnsafeBufferPointer<UInt8>, url isURL: Bool) -> [UInt8]? {
+    var characters = memory[...]
     if !isURL {
       guard characters.count % 4 == 0 else { return nil }
       if characters.last == UInt8(ascii: "=") { characters = characters.dropLast() }

@@ -4,6 +4,9 @@ import Crypto
 /// Message digests and keyed digests, as values.
 package enum Digests {
   /// SHA-256 (FIPS 180-4); 32 bytes.
+  package static func sha256(_ bytes: [UInt8]) -> [UInt8] { bytes.withUnsafeBytes { Array(SHA256.hash(data: $0)) } }
+
+  /// The same of any sequence.
   package static func sha256(_ bytes: some Sequence<UInt8>) -> [UInt8] {
     Array(SHA256.hash(data: Array(bytes)))
   }

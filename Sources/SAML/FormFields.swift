@@ -16,7 +16,9 @@ package struct FormFields: Sendable {
   package let fields: [Field]
 
   /// At most 64 fields. Throws `MessageFault` for escapes that are cut or not hexadecimal, and for what is not UTF-8.
-  package init(_ bytes: some Collection<UInt8>) throws(MessageFault) {
+  package init(_ bytes: some Collection<UInt8>) throws(MessageFault) { try self.init(octets: Array(bytes)) }
+
+  private init(octets bytes: [UInt8]) throws(MessageFault) {
     var fields: [Field] = []
     for part in bytes.split(separator: UInt8(ascii: "&"), omittingEmptySubsequences: true) {
       guard fields.count < 64 else { throw MessageFault(.tooLarge, "there are more than 64 parameters") }

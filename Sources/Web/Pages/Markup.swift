@@ -30,7 +30,7 @@ struct Markup: Sendable, ExpressibleByStringInterpolation {
   /// scripts take for line ends.
   static func escaped(_ text: String) -> String {
     // A base64 field of several kilobytes needs nothing.
-    if text.utf8.allSatisfy({ isPlain($0) }) { return text }
+    if isPlain(text) { return text }
     var result = String.UnicodeScalarView()
     for scalar in text.unicodeScalars {
       switch scalar.value {
@@ -52,10 +52,19 @@ struct Markup: Sendable, ExpressibleByStringInterpolation {
     return String(result)
   }
 
-  private static func isPlain(_ byte: UInt8) -> Bool {
-    switch byte {
+  /// Whether every byte is printable ASCII that means nothing in markup.
+  private static func isPlain(_ text: String) -> Bool {
+    var text = text
+    return text.withUTF8 { bytes in
+      for byte in bytes where !plain[Int(byte)] { return false }
+      return true
+    }
+  }
+
+  private static let plain = (0..<256).map { byte in
+    switch UInt8(truncatingIfNeeded: byte) {
     case 0x22, 0x26, 0x27, 0x3c, 0x3e, 0x60: false
-    default: byte >= 0x20 && byte < 0x7f
+    case let byte: byte >= 0x20 && byte < 0x7f
     }
   }
 }
