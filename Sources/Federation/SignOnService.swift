@@ -25,6 +25,12 @@ package struct PageRefusal: Sendable, Equatable {
   package var reference: Reference
   /// The relying party's name for people; nil where it is not known.
   package var party: String?
+
+  package init(reason: Reason, reference: Reference, party: String?) {
+    self.reason = reason
+    self.reference = reference
+    self.party = party
+  }
 }
 
 /// Signs people in to relying parties: from a request that arrived to the answer that the browser posts.
@@ -156,6 +162,11 @@ package struct SignOnService: Sendable {
       return await decline(
         Status(.responder, .requestDenied), [CheckFailure(.structure, problem.detail)], party: party, consumer: transaction.consumer,
         inResponseTo: transaction.request, relayState: transaction.relayState, person: person, here: .noToken)
+    } catch let fault as MessageFault {
+      // A name that XML cannot carry: trying again will not help.
+      return await decline(
+        Status(.responder, .requestDenied), [CheckFailure(.structure, fault.detail)], party: party, consumer: transaction.consumer,
+        inResponseTo: transaction.request, relayState: transaction.relayState, person: person, here: .noToken)
     } catch StoreError.notFound {
       // The session was ended while the token was made: nobody gets it.
       return .signIn(transaction)
@@ -280,7 +291,9 @@ package struct SignOnService: Sendable {
         _ = try await store.rememberMessage(id, issuer: checked.party.entityID, until: until, now: time)
         return nil
       }
-      if try await !store.rememberMessage(id, issuer: checked.party.entityID, until: until, now: time) { return nil }
+      // Only asked: what is remembered until a time that is over is not remembered. Else another browser would be let in at its second try.
+      let over = time.adding(.zero - RequestChecks.window * 2)
+      if try await !store.rememberMessage(id, issuer: checked.party.entityID, until: over, now: time) { return nil }
       return await refuse(.repeated, checked.party, [CheckFailure(.notRepeated, "a request with the ID \(checked.request.head.id) came before")])
     } catch {
       logger.error("a signed request could not be remembered", metadata: ["error": "\(error)"])
