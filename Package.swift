@@ -100,7 +100,8 @@ let package = Package(
       name: "gatehouse",
       dependencies: [
         "Bytes", "Cryptography", "CertificateLifecycle", "Identity", "SignIn", "PassThrough", "ActiveDirectory", "AgentLink", "SQLiteStore",
-        "KeyStore", "Web", "Federation", "SAML", "XMLSecurity", "Outbound", argumentParser, yams, lifecycle, unixSignals, httpClient, logging, crypto, nioCore, nioHTTP1, nioSSL, x509, asn1,
+        "KeyStore", "Web", "Federation", "SAML", "XMLSecurity", "Outbound", argumentParser, yams, lifecycle, unixSignals, httpClient, logging, crypto,
+        nioCore, nioHTTP1, nioSSL, x509, asn1,
       ]),
     .target(
       name: "GatehouseTesting",
@@ -137,7 +138,8 @@ let package = Package(
     .testTarget(
       name: "WebTests",
       dependencies: [
-        "Web", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird, httpTypes,
+        "Web", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird,
+        httpTypes,
         nioCore, nioPosix, nioSSL,
         lifecycle, logging, metrics, crypto, x509,
       ]),

@@ -150,6 +150,10 @@ extension RelyingParty {
         changes.append("logout messages could be sent to \(location)")
       }
     }
+    // Without a pinned signer whoever holds the site could bring a key of their own.
+    if let source, source.signer == nil, Set(metadata.signingCertificates) != Set(signingCertificates) {
+      changes.append("its signing certificates would change")
+    }
     if requestsMustBeSigned, metadata.signingCertificates.isEmpty { changes.append("it would have no signing certificate any more") }
     if encrypts != .nothing, metadata.encryptionCertificates.isEmpty { changes.append("it would have no encryption certificate any more") }
     return changes

@@ -14,6 +14,9 @@ final class ShibbolethServiceProvider: ServiceProvider {
     var encryptsNames = false
     /// `urn:oasis:names:tc:SAML:2.0:bindings:…`: HTTP-Redirect or HTTP-POST, by which it sends AuthnRequests.
     var requestBinding = "HTTP-Redirect"
+    /// Its logout requests say that no answer is wanted (the extension for asynchronous logout, as Shibboleth comes): the visitor stays at the identity
+    /// provider. Otherwise the answer leads back.
+    var asynchronousLogout = false
     /// Asked for in each AuthnRequest.
     var nameIDFormat: String?
   }
@@ -192,7 +195,7 @@ final class ShibbolethServiceProvider: ServiceProvider {
               handlerSSL="\(site.isTLS ? "true" : "false")" cookieProps="\(site.isTLS ? "https" : "http")">
             <SSO entityID="\(identityProvider.markupEscaped)" ignoreNoPassive="false"\(format)
                 outgoingBindings="urn:oasis:names:tc:SAML:2.0:bindings:\(options.requestBinding)">SAML2</SSO>
-            <Logout>SAML2 Local</Logout>
+            <Logout asynchronous="\(options.asynchronousLogout ? "true" : "false")">SAML2 Local</Logout>
             <LogoutInitiator type="Local" Location="/LocalLogout"/>
             <Handler type="MetadataGenerator" Location="/Metadata" signing="false"/>
             <Handler type="Session" Location="/Session" showAttributeValues="true"/>

@@ -7,18 +7,19 @@ struct FederationAttackTests {
   @Test("Requests that are not quite right are refused by the gateway itself, and what it echoes is harmless")
   func corpus() async throws {
     try await House.with("federation-attacks") { house in
-      let metadata = try await house.identityProviderMetadata()
+      let metadata = try await house.gatewayMetadata()
+      let entityID = try await house.entityID()
       let unsigned = try await ShibbolethServiceProvider(
-        name: "unsigned", identityProvider: metadata.entityID, metadata: .document(metadata.document),
+        name: "unsigned", identityProvider: entityID, metadata: .document(metadata),
         options: ShibbolethServiceProvider.Options(isTLS: false, signsRequests: false))
       let signing = try await ShibbolethServiceProvider(
-        name: "signing", identityProvider: metadata.entityID, metadata: .document(metadata.document),
+        name: "signing", identityProvider: entityID, metadata: .document(metadata),
         options: ShibbolethServiceProvider.Options(isTLS: false))
       do {
         try await unsigned.start()
         try await signing.start()
-        try await house.register(unsigned, as: "unsigned", in: unsigned.site.folder)
-        try await house.register(signing, as: "signing", in: signing.site.folder)
+        try await register(unsigned, as: "unsigned", with: house)
+        try await register(signing, as: "signing", with: house)
         let person = try await house.people("attacked", 1)[0]
         let unknownKey = house.gateway.folder + "/unknown.key"
         try await LeashedProcess.run("/usr/bin/openssl", ["genrsa", "-out", unknownKey, "2048"])
@@ -54,5 +55,11 @@ struct FederationAttackTests {
       await unsigned.remove()
       await signing.remove()
     }
+  }
+
+  private func register(_ party: ShibbolethServiceProvider, as name: String, with house: House) async throws {
+    let file = party.site.folder + "/own-metadata.xml"
+    try await party.metadata().write(toFile: file, atomically: true, encoding: .utf8)
+    try await house.admin("rp", "add", "--metadata", file, "--name", name)
   }
 }
