@@ -106,7 +106,7 @@ let package = Package(
     .target(
       name: "GatehouseTesting",
       dependencies: [
-        "Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "Federation", "SAML", "CertificateLifecycle", x509, asn1, crypto,
+        "Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "CertificateLifecycle", x509, asn1, crypto,
       ]),
 
     // The load driver of the benchmarks: it stands outside of the house and knows nothing of it.
@@ -120,6 +120,13 @@ let package = Package(
     .testTarget(name: "BytesTests", dependencies: ["Bytes", "GatehouseTesting"]),
     .testTarget(
       name: "XMLSecurityTests", dependencies: ["XMLSecurity", "Cryptography", "Bytes", "GatehouseTesting"], exclude: ["Attacks", "Vectors"]),
+    .testTarget(
+      name: "SAMLTests", dependencies: ["SAML", "XMLSecurity", "Cryptography", "Bytes", "GatehouseTesting"], exclude: ["Attacks"]),
+    .testTarget(
+      name: "FederationTests",
+      dependencies: [
+        "Federation", "SAML", "XMLSecurity", "Identity", "CertificateLifecycle", "Cryptography", "Bytes", "GatehouseTesting", crypto, logging,
+      ]),
     .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
     .testTarget(name: "SignInTests", dependencies: ["SignIn", "Identity", "Bytes", "GatehouseTesting"]),
@@ -131,8 +138,9 @@ let package = Package(
     .testTarget(
       name: "WebTests",
       dependencies: [
-        "Web", "SignIn", "PassThrough", "Federation", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird, httpTypes, nioCore,
-        nioPosix, nioSSL,
+        "Web", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird,
+        httpTypes,
+        nioCore, nioPosix, nioSSL,
         lifecycle, logging, metrics, crypto, x509,
       ]),
     .testTarget(
@@ -153,7 +161,7 @@ let package = Package(
 if Context.environment["GATEHOUSE_FUZZ"] != nil {
   package.targets.append(
     .executableTarget(
-      name: "fuzz", dependencies: ["Bytes", "Cryptography", "XMLSecurity", "Identity", "PassThrough", "ActiveDirectory", "Web"],
+      name: "fuzz", dependencies: ["Bytes", "Cryptography", "XMLSecurity", "SAML", "Identity", "PassThrough", "ActiveDirectory", "Web"],
       path: "Tests/Fuzzing",
       exclude: ["README.md", "run"]))
 }

@@ -191,7 +191,10 @@ final class BoundedPattern: Sendable {
     var closed: Bool?  // the group that has just ended: whether it contains a repetition or a choice
     var inClass = false
     var escaped = false
+    var before: UInt8 = 0
     for byte in pattern.utf8 {
+      let isLiteral = escaped
+      defer { before = isLiteral ? 0 : byte }
       if escaped {
         escaped = false
         closed = nil
@@ -216,6 +219,10 @@ final class BoundedPattern: Sendable {
         if let last = open.indices.last { open[last] = true }
         closed = nil
       case UInt8(ascii: "|"):
+        if let last = open.indices.last { open[last] = true }
+        closed = nil
+      // What may be there or not is a choice, but for the question mark that begins `(?:`.
+      case UInt8(ascii: "?") where before != UInt8(ascii: "("):
         if let last = open.indices.last { open[last] = true }
         closed = nil
       default: closed = nil

@@ -25,6 +25,12 @@ package struct PageRefusal: Sendable, Equatable {
   package var reference: Reference
   /// The relying party's name for people; nil where it is not known.
   package var party: String?
+
+  package init(reason: Reason, reference: Reference, party: String?) {
+    self.reason = reason
+    self.reference = reference
+    self.party = party
+  }
 }
 
 /// Signs people in to relying parties: from a request that arrived to the answer that the browser posts.
@@ -161,6 +167,11 @@ package struct SignOnService: Sendable {
     } catch let problem as ClaimProblem {
       return await decline(
         Status(.responder, .requestDenied), [CheckFailure(.structure, problem.detail)], party: party, consumer: transaction.consumer,
+        inResponseTo: transaction.request, relayState: transaction.relayState, person: person, here: .noToken)
+    } catch let fault as MessageFault {
+      // A name that XML cannot carry: trying again will not help.
+      return await decline(
+        Status(.responder, .requestDenied), [CheckFailure(.structure, fault.detail)], party: party, consumer: transaction.consumer,
         inResponseTo: transaction.request, relayState: transaction.relayState, person: person, here: .noToken)
     } catch StoreError.notFound {
       // The session was ended while the token was made: nobody gets it.

@@ -69,16 +69,25 @@ package struct TransactionSeal: Sendable {
 
   /// Base64url text for a form or a URL. Throws what the protector throws.
   package func seal(_ transaction: SignOnTransaction) throws -> String {
-    try protector.protect(Secret(try JSONEncoder().encode(transaction)), context: TransactionSeal.context).base64URL
+    // A relay state may be made of what JSON writes in six bytes: as base64 it is never longer than a URL can hold.
+    var packed = transaction
+    packed.relayState = transaction.relayState.map { Array($0.utf8).base64 }
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .withoutEscapingSlashes
+    return try protector.protect(Secret(try encoder.encode(packed)), context: TransactionSeal.context).base64URL
   }
 
   /// Nil where the text was not sealed here, has grown old, or belongs to another browser.
   package func open(_ text: String, browser: [UInt8]?, now: Instant) -> SignOnTransaction? {
     guard text.utf8.count <= 16_384, let bytes = StrictText.base64URL(text), let browser,
       let secret = try? protector.reveal(bytes, context: TransactionSeal.context),
-      let transaction = secret.withBytes({ try? JSONDecoder().decode(SignOnTransaction.self, from: Data($0)) }),
+      var transaction = secret.withBytes({ try? JSONDecoder().decode(SignOnTransaction.self, from: Data($0)) }),
       constantTimeEqual(transaction.browser, browser)
     else { return nil }
+    if let packed = transaction.relayState {
+      guard let relayState = StrictText.base64(packed).flatMap(StrictText.utf8) else { return nil }
+      transaction.relayState = relayState
+    }
     let age = now.since(transaction.began)
     return age <= TransactionSeal.life && age > .zero - RequestChecks.window ? transaction : nil
   }

@@ -126,6 +126,13 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
       }
       endpoints.append(endpoint)
     }
+    // Metadata 2.2.3: where none says that it is the default, the first is it that does not say that it is none.
+    let post = Binding.post.rawValue
+    if indexed, !endpoints.contains(where: { $0.isDefault && $0.binding == post }),
+      let first = elements.firstIndex(where: { $0.attribute("Binding") == post && $0.attribute("isDefault") == nil })
+    {
+      endpoints[first].isDefault = true
+    }
     return endpoints
   }
 
@@ -139,8 +146,8 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
     return shown.lazy.compactMap { try? $0.content(upTo: 256) }.first { !$0.isEmpty }
   }
 
-  /// The consumer service that is taken where a request names none (Metadata 2.2.3): the first default one, else the first that is not said to be no
-  /// default, else the first; among those of the POST binding.
+  /// The consumer service that is taken where a request names none (Metadata 2.2.3): the first default one (which `init` has made out of the first that is
+  /// not said to be none, where there was none), else the first; among those of the POST binding.
   package var standardConsumer: Endpoint? {
     let usable = consumers.filter { $0.binding == Binding.post.rawValue }
     return usable.first(where: \.isDefault) ?? usable.first

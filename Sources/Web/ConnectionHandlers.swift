@@ -116,7 +116,8 @@ final class AnswerMarks: ChannelDuplexHandler, RemovableChannelHandler {
     var part = unwrapOutboundIn(data)
     if case .head(var head) = part, head.status.kind != .informational {
       if drain.isDraining { head.headerFields[.connection] = "close" }
-      head.headerFields[.cacheControl] = "no-store"
+      // Nothing is kept but what says that it may be.
+      if head.headerFields[.cacheControl] == nil { head.headerFields[.cacheControl] = "no-store" }
       if let name = AnswerMarks.contentTypeOptions { head.headerFields[name] = "nosniff" }
       closing = closing || head.headerFields[.connection] == "close"
       part = .head(head)

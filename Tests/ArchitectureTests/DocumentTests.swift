@@ -61,6 +61,19 @@ struct DocumentTests {
     for code in codes { #expect(conformance.contains("`\(code)`"), "docs/conformance.md does not tell of \(code)") }
   }
 
+  @Test("tell for every check of a request what becomes of it, with a test")
+  func requestChecks() throws {
+    let source = try Repository.text("Sources/Federation/RequestChecks.swift")
+    let list = source.prefix(upTo: try #require(source.range(of: "package var clause")).lowerBound)
+    let checks = list.matches(of: /case \w+ = "([a-z.-]+)"/).map { String($0.output.1) }
+    #expect(checks.count == 18)
+    let conformance = try Repository.text("docs/conformance.md")
+    for check in checks {
+      let row = conformance.split(separator: "\n").first { $0.hasPrefix("| `\(check)` |") }
+      #expect(row?.contains("Tests`") == true, "docs/conformance.md has no row of \(check)")
+    }
+  }
+
   @Test("name only tests that there are")
   func conformance() throws {
     let files = Set(Repository.files(under: "Tests", ending: ".swift").compactMap { $0.split(separator: "/").last.map(String.init) })

@@ -6,13 +6,15 @@ import XMLSecurity
 
 @testable import ActiveDirectory
 @testable import PassThrough
+@testable import SAML
 @testable import Web
 
 // One program for every parser of foreign bytes; the variable FUZZ_TARGET says which. Tests/Fuzzing/README.md says how it is built and run.
 
 /// The parsers, each with what must hold besides "it does not trap".
 enum FuzzTarget: String, CaseIterable {
-  case json, proxy, token, verdict, question, link, hub, envelope, certificate, audit, name, address, diagnostic, xml, signature, decryption, planted
+  case json, proxy, token, verdict, question, link, hub, envelope, certificate, audit, name, address, diagnostic, xml, signature, decryption, saml,
+    metadata, pageform, planted
 
   func run(_ bytes: [UInt8]) {
     switch self {
@@ -71,6 +73,17 @@ enum FuzzTarget: String, CaseIterable {
       check(again == canonical, "a canonical form that does not read as itself")
     case .signature: SignatureFuzz.shared?.verify(bytes)
     case .decryption: SignatureFuzz.shared?.decrypt(bytes)
+    case .saml: saml(bytes)
+    case .metadata:
+      guard let root = try? XMLElement.parse(bytes, limits: .metadata), let metadata = try? ServiceProviderMetadata(root) else { return }
+      check(!metadata.consumers.isEmpty && !metadata.entityID.isEmpty, "metadata without a name or a consumer")
+      check((metadata.standardConsumer?.binding ?? Binding.post.rawValue) == Binding.post.rawValue, "a standard consumer that cannot be posted to")
+    case .pageform:
+      guard let form = PageForm(bytes) else { return }
+      _ = form.secret("password")
+      // Whatever was typed comes back on the page: none of it as markup.
+      let shown = Markup.escaped(form.value("userName") ?? "")
+      check(!shown.utf8.contains { [0x22, 0x27, 0x3c, 0x3e].contains($0) }, "markup out of a form")
     // Tells whether the build looks for anything at all: with instrumentation this falls within seconds.
     // One branch a byte: coverage leads from one to the next, chance alone would take years.
     case .planted:
@@ -83,6 +96,34 @@ enum FuzzTarget: String, CaseIterable {
   }
 
   private func check(_ holds: Bool, _ what: String) { precondition(holds, what) }
+
+  /// The bytes as a query, as a form, and as the document itself of each message that is read here.
+  private func saml(_ bytes: [UInt8]) {
+    for message in [try? ReceivedMessage(query: bytes), try? ReceivedMessage(form: bytes)] {
+      guard let message else { continue }
+      check((message.relayState?.utf8.count ?? 0) <= ReceivedMessage.longestRelayState, "a relay state that is too long")
+      _ = try? message.claimedIssuer
+      _ = try? AuthnRequest(message.root)
+      _ = try? LogoutRequest(message.root)
+    }
+    _ = try? SOAPEnvelope.body(bytes)
+    guard let root = try? XMLElement.parse(bytes, limits: .message) else { return }
+    if let request = try? AuthnRequest(root) {
+      check((1...256).contains(request.head.id.utf8.count) && !request.head.issuer.isEmpty, "a request of nobody")
+    }
+    if let request = try? LogoutRequest(root) {
+      check((request.name == nil) != (request.encryptedName == nil), "a logout of nobody")
+      if let name = request.name {
+        // What was read can be written, and reads the same again.
+        let again = try? LogoutRequest(
+          head: request.head, name: name, sessionIndexes: request.sessionIndexes, notOnOrAfter: request.notOnOrAfter, reason: request.reason
+        ).written()
+        let read = again.flatMap { try? XMLElement.parse($0.bytes, limits: .message) }.flatMap { try? LogoutRequest($0) }
+        check(read?.name == name && read?.sessionIndexes == request.sessionIndexes, "a logout that does not read as it was written")
+      }
+    }
+    _ = try? LogoutResponse(root)
+  }
 }
 
 /// What agents may say to the hub, in any order: no question may be answered twice, or by whoever was not asked.

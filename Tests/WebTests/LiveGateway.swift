@@ -42,6 +42,9 @@ struct LiveGateway: Sendable {
   let canaries: CanaryRegister
   let quarantine: AgentQuarantine
   let web: GatewayWeb
+  let federation: SignOnServices
+  /// Of the admin API's socket.
+  let adminPath: String
   let publicPort: Int
   let mutualPort: Int
   let operationsPort: Int
@@ -101,7 +104,8 @@ struct LiveGateway: Sendable {
       store: store, audit: store, authority: authority, registry: registry, publicURL: "https://localhost:\(publicPort)", nodes: [node])
     let obstacles = obstacles
     let exposition = MetricsExposition()
-    let federation = try await SignOnServices.forTests(store: store, publicURL: "https://localhost:\(publicPort)", now: time.reading, logger: logger)
+    adminPath = "/tmp/gatehouse-web-\(getpid())-\(publicPort).sock"
+    federation = try await SignOnServices.forTests(store: store, publicURL: "https://localhost:\(publicPort)", now: time.reading, logger: logger)
     web = GatewayWeb(
       services: GatewayServices(
         signIn: signIn, admission: options.admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
@@ -128,6 +132,7 @@ struct LiveGateway: Sendable {
           trustedProxies: options.trustedProxies.compactMap { AddressRange($0) })),
       web.mutualTLSListener(host: "127.0.0.1", port: mutualPort, identity: mutualIdentity),
       web.operationsListener(host: "127.0.0.1", port: operationsPort),
+      web.adminListener(socketPath: adminPath) {},
     ]
     if let interval = options.canaryInterval {
       services.append(
@@ -151,6 +156,12 @@ struct LiveGateway: Sendable {
 
   /// A connection to the operations listener.
   func openOperations() async throws -> RawConnection { try await RawConnection(port: operationsPort, tls: nil) }
+
+  /// One request to the admin API, as the user who runs the tests, and its answer.
+  func askAdmin(_ method: String, _ target: String, _ body: String? = nil) async throws -> RawAnswer {
+    let headers = body == nil ? [] : [("Content-Type", "application/json")]
+    return try await RawConnection(unixSocket: adminPath).exchange(RawRequest(method, target, headers: headers, body: body.map { Array($0.utf8) }))
+  }
 
   /// One request to the public listener on a connection of its own, and its answer.
   func ask(_ request: RawRequest) async throws -> RawAnswer { try await open().exchange(request) }
@@ -185,6 +196,7 @@ func withGateway(_ options: LiveGateway.Options = .init(), _ body: @Sendable (Li
         try? await Task.sleep(for: .milliseconds(50))
       }
     }
+    defer { unlink(gateway.adminPath) }
     let result: Result<Void, any Error>
     do {
       for port in [gateway.publicPort, gateway.mutualPort, gateway.operationsPort] { try await listening(port) }

@@ -77,6 +77,17 @@ final class RawConnection: Sendable {
     }
   }
 
+  /// A connection to a Unix socket, once it is there.
+  init(unixSocket path: String) async throws {
+    let inbox = Inbox()
+    self.inbox = inbox
+    for _ in 0..<500 where access(path, F_OK) != 0 { try await Task.sleep(for: .milliseconds(10)) }
+    channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Receiver(inbox)) }
+      }.connect(unixDomainSocketPath: path).get()
+  }
+
   deinit { channel.close(promise: nil) }
 
   func close() { channel.close(promise: nil) }
