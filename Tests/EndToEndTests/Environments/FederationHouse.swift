@@ -96,6 +96,12 @@ struct FederationHouse: Sendable {
       try page.form(with: "password"), of: page, filling: ["userName": "\(name)@\(house.realm)", "password": password])
   }
 
+  /// What `gatehouse trace` says of the reference on a page; for a page without one, the page.
+  func explained(_ page: CookieBrowser.Page) async throws -> String {
+    guard let reference = page.body.firstMatch(of: #/<code>([^<]+)<\/code>/#)?.output.1 else { return "\(page.url) \(page.status): \(page.body)" }
+    return try await admin("trace", String(reference))
+  }
+
   /// The message that the browser carried to a relying party last.
   func carried(by browser: CookieBrowser) async throws -> String {
     guard let message = await browser.history.lazy.compactMap(\.samlMessage).last else {

@@ -14,8 +14,8 @@ struct SAMLLogoutTests {
     let browser = CookieBrowser()
     for party in federation.parties {
       let page = try await federation.signIn(browser, party.protectedPageURL, as: "alice")
-      let trail = await browser.trail
-      _ = try #require(party.visitor(in: page.body), "\(trail)\n\(page.body)\n\(party.logTail)")
+      let explanation = try await federation.explained(page)
+      _ = try #require(party.visitor(in: page.body), "\(explanation)\n\(party.logTail)")
     }
     return browser
   }
@@ -124,7 +124,8 @@ struct SAMLLogoutTests {
         key: mellon.key)
       #expect(try await send(forged).status == 500)
       let answer = try await send(request)
-      #expect(answer.status == 200, "\(answer.body)")
+      let log = try await federation.admin("audit", "list", "--json", "--kind", "logout.refused", "--limit", "3")
+      #expect(answer.status == 200, "\(answer.body)\n\(log)")
       let begin = try #require(answer.body.range(of: "<samlp:LogoutResponse"))
       let end = try #require(answer.body.range(of: "</samlp:LogoutResponse>"))
       let response = String(answer.body[begin.lowerBound..<end.upperBound])

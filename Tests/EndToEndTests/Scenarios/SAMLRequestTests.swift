@@ -107,9 +107,13 @@ struct SAMLRequestTests {
     _ = try await browser.open(federation.shibboleth.localLogoutURL())
     let page = try await browser.carryOn(try await browser.open(federation.shibboleth.loginURL(Login(isPassive: true))))
     #expect(federation.shibboleth.visitor(in: page.body)?["eppn"] == "alice@\(federation.house.realm)", "\(page.body)")
-    // A password that may not be asked for.
-    let both = try await refusal(Login(forceAuthn: true, isPassive: true), in: browser, oracle: oracle)
-    #expect(both.substatus == "urn:oasis:names:tc:SAML:2.0:status:NoPassive")
+    // A password that may not be asked for. Shibboleth asks for either, not for both.
+    try await federation.admin("rp", "add", "--name", "contrary", "--entity-id", "urn:contrary", "--acs", "https://contrary.test/acs")
+    let contrary = try await browser.open(federation.request(of: "urn:contrary", attributes: " ForceAuthn=\"true\" IsPassive=\"true\"").url)
+    let answer = try #require(contrary.samlMessage, "\(contrary.body)")
+    #expect(try await oracle.check(answer).map(\.element) == ["Response"])
+    #expect(try await DocumentOracle.values(answer, "//samlp:StatusCode/@Value").last == "urn:oasis:names:tc:SAML:2.0:status:NoPassive")
+    try await federation.admin("rp", "remove", "contrary")
     let other = try await browser.carryOn(try await browser.open(federation.mellon.loginURL(isPassive: true)))
     #expect(federation.mellon.visitor(in: other.body)?["eppn"] == "alice@\(federation.house.realm)", "\(other.body)")
   }
