@@ -92,6 +92,13 @@ extension CanonicalWriter {
     close()
     close()
     close()
+    if use == "encryption" {
+      // Else AES-CBC is what partners take, and what they then send cannot be read here (Metadata 2.4.1.1).
+      for uri in [ContentEncryption.aes256GCM.uri, ContentEncryption.aes128GCM.uri, KeyTransportAlgorithm.rsaOAEP.uri] {
+        try open(.md, "EncryptionMethod", [("Algorithm", uri)])
+        close()
+      }
+    }
     close()
   }
 
