@@ -179,6 +179,11 @@ package struct LogoutService: Sendable {
     } else if message.binding != .soap {
       return await refused(.misdirected, party, "a signed LogoutRequest must name its Destination (\(expected))")
     }
+    // Nothing could be ended, and Success would not be true.
+    if let encrypted = request.encryptedName, (try? NameID(encrypted: encrypted, keys: keys.decryptionKeys)) == nil {
+      return await refused(
+        .malformed, party, "the encrypted name cannot be read; it must be encrypted for the key in our metadata, by AES-GCM and RSA-OAEP")
+    }
     let age = time.since(request.head.issueInstant)
     guard age <= RequestChecks.window, age >= .zero - RequestChecks.window else {
       return await refused(.stale, party, "IssueInstant is \(request.head.issueInstant), and it is \(time) now")
