@@ -105,6 +105,8 @@ struct SAMLLogoutTests {
     let federation = try FederationHouse.current
     let (shibboleth, mellon) = (federation.shibboleth, federation.mellon)
     let url = federation.house.gateway.url + "/saml/logout"
+    let own = try await mellon.metadata()
+    try await federation.replaceMetadata("mellon", LogoutMessage.metadata(own, keeping: "HTTP-Redirect"))
     for both in [false, true] {
       let browser = CookieBrowser()
       _ = try await federation.signIn(browser, shibboleth.protectedPageURL, as: "alice")
@@ -124,8 +126,7 @@ struct SAMLLogoutTests {
         key: mellon.key)
       #expect(try await send(forged).status == 500)
       let answer = try await send(request)
-      let log = try await federation.admin("audit", "list", "--json", "--kind", "logout.refused", "--limit", "3")
-      #expect(answer.status == 200, "\(answer.body)\n\(log)")
+      #expect(answer.status == 200, "\(answer.body)")
       let begin = try #require(answer.body.range(of: "<samlp:LogoutResponse"))
       let end = try #require(answer.body.range(of: "</samlp:LogoutResponse>"))
       let response = String(answer.body[begin.lowerBound..<end.upperBound])
@@ -136,6 +137,7 @@ struct SAMLLogoutTests {
       let repeated = try await send(request)
       #expect(repeated.status == 500 && repeated.body.contains("Fault"))
     }
+    try await federation.replaceMetadata("mellon", own)
   }
 
   @Test("A sign-in begun here arrives at either relying party, where that is allowed, with its relay state; where it is not, a page says so")
