@@ -141,7 +141,9 @@ package struct ClaimRule: Sendable, Equatable, Codable {
   package var problem: String? {
     if name.isEmpty || name.utf8.count > 256 { return "a claim's name must have 1 to 256 bytes" }
     let texts = [name, nameFormat, friendlyName].compactMap(\.self) + constants
-    if texts.contains(where: { !$0.unicodeScalars.allSatisfy(isXMLScalar) }) { return "claim \(name): a text holds a character that XML cannot carry" }
+    if texts.contains(where: { !$0.unicodeScalars.allSatisfy(isXMLScalar) }) {
+      return "claim \(name): a text holds a character that XML cannot carry"
+    }
     if sources.isEmpty == constants.isEmpty { return "claim \(name): give either `from` or `values`" }
     if sources.count > 8 || constants.count > 64 { return "claim \(name): at most 8 sources and 64 values" }
     if sources.contains(.groups), sources.count > 1 { return "claim \(name): $groups goes alone" }

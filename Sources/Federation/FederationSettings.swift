@@ -15,7 +15,10 @@ package struct FederationSettings: Sendable, Equatable, Codable {
   /// What is wrong with an entityID in words, or nil (Core 8.3.6: a URI of at most 1,024 characters).
   package static func problem(_ entityID: String) -> String? {
     guard (1...1024).contains(entityID.utf8.count), entityID.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }), entityID.utf8.contains(UInt8(ascii: ":"))
-    else { return "an entityID is a URI of at most 1024 ASCII characters, such as https://sts.contoso.com/saml/metadata or http://sts.contoso.com/adfs/services/trust" }
+    else {
+      return
+        "an entityID is a URI of at most 1024 ASCII characters, such as https://sts.contoso.com/saml/metadata or http://sts.contoso.com/adfs/services/trust"
+    }
     return nil
   }
 }

@@ -45,9 +45,16 @@ package protocol FederationStore: Sendable {
   /// The sessions in which a relying party knows somebody by this name: digests. With indexes, only those.
   func sessions(of party: Identifier, name: NameID, indexes: [String]) async throws -> [[UInt8]]
 
-  /// Remembers a message of `issuer` until `until`. False where it is remembered already (a replay). Throws `StoreError.unavailable` where no more can be
-  /// remembered: what is alive is never forgotten for it.
-  func rememberMessage(_ id: String, issuer: String, until: Instant, now: Instant) async throws -> Bool
+  /// Remembers a message of `issuer` until `until`. False where it is remembered already (a replay), unless `holder` is not empty and brought it then, too: the
+  /// same browser may go back. Throws `StoreError.unavailable` where no more can be remembered: what is alive is never forgotten for it.
+  func rememberMessage(_ id: String, issuer: String, holder: [UInt8], until: Instant, now: Instant) async throws -> Bool
   /// Forgets messages whose time is over.
   func forgetMessages(now: Instant) async throws
+}
+
+extension FederationStore {
+  /// For messages that nobody may bring twice.
+  package func rememberMessage(_ id: String, issuer: String, until: Instant, now: Instant) async throws -> Bool {
+    try await rememberMessage(id, issuer: issuer, holder: [], until: until, now: now)
+  }
 }

@@ -169,7 +169,9 @@ package struct LogoutService: Sendable {
     do { request = try LogoutRequest(try message.verified(by: party.verificationKeys, allowingSHA1: party.allowsSHA1(at: time))) } catch {
       return await refused(error.kind == .signature ? .badSignature : .malformed, party, error.detail)
     }
-    guard request.head.issuer.utf8.elementsEqual(party.entityID.utf8) else { return await refused(.badSignature, party, "the signed Issuer is another one") }
+    guard request.head.issuer.utf8.elementsEqual(party.entityID.utf8) else {
+      return await refused(.badSignature, party, "the signed Issuer is another one")
+    }
     guard request.head.versionFault == nil else { return await refused(.malformed, party, "only Version 2.0 is understood") }
     let expected = message.binding == .soap ? identity.logoutSOAPURL : identity.signOnURL
     if let destination = request.head.destination {
@@ -324,7 +326,9 @@ package struct LogoutService: Sendable {
     // Core 3.7.3.2: Success with PartialLogout where not everybody was reached.
     let status = transaction.failed.isEmpty ? Status.success : Status(.success, .partialLogout)
     let answers = party.logout.filter { $0.binding == Binding.redirect.rawValue || $0.binding == Binding.post.rawValue }
-    guard let end = answers.first(where: { $0.binding == Binding.redirect.rawValue }) ?? answers.first else { return .done(failed: transaction.failed) }
+    guard let end = answers.first(where: { $0.binding == Binding.redirect.rawValue }) ?? answers.first else {
+      return .done(failed: transaction.failed)
+    }
     let location = end.responseLocation ?? end.location
     do {
       let message = try LogoutResponse(

@@ -74,10 +74,13 @@ package struct MetadataService: Sendable {
   /// - Parameter signer: the certificate that must have signed it, DER; nil: its way is trusted, and a signature in it is of no account.
   package func read(_ document: [UInt8], signer: [UInt8]?) throws(MetadataProblem) -> ServiceProviderMetadata {
     guard document.count <= MetadataService.longestDocument else {
-      throw MetadataProblem("the metadata has more than \(MetadataService.longestDocument) bytes; give that of the one relying party, not of a federation")
+      throw MetadataProblem(
+        "the metadata has more than \(MetadataService.longestDocument) bytes; give that of the one relying party, not of a federation")
     }
     var root: XMLElement
-    do { root = try XMLElement.parse(document, limits: .metadata) } catch { throw MetadataProblem("the metadata is not XML that is read here: \(error.detail)") }
+    do { root = try XMLElement.parse(document, limits: .metadata) } catch {
+      throw MetadataProblem("the metadata is not XML that is read here: \(error.detail)")
+    }
     if let signer {
       guard let key = try? VerificationKey(certificate: signer) else { throw MetadataProblem("the pinned certificate cannot be used") }
       do { root = try SignatureVerifier(keys: [key]).verify(root, position: .first).element } catch {
@@ -186,7 +189,8 @@ extension MetadataService: AlarmSource {
         alarms.append(
           Alarm(
             .relyingPartyMetadata, subject: party.name, message: "The metadata of \(party.shownName) cannot be read: \(trouble)",
-            remedy: "What was read last goes on being used. Mend the document, or give it by hand with `gatehouse rp edit \(party.name) --metadata FILE`.",
+            remedy:
+              "What was read last goes on being used. Mend the document, or give it by hand with `gatehouse rp edit \(party.name) --metadata FILE`.",
             since: source.tried ?? now()))
       }
     }
@@ -201,7 +205,10 @@ package enum EndpointURL {
   package static func problem(_ location: String) -> String? {
     let bytes = Array(location.utf8)
     guard bytes.count <= 2048 else { return "it has more than 2048 bytes" }
-    guard bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\\") && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "<") && $0 != UInt8(ascii: ">") })
+    guard
+      bytes.allSatisfy({
+        $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\\") && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "<") && $0 != UInt8(ascii: ">")
+      })
     else { return "it has characters that do not belong in a URL" }
     guard let url = URLComponents(string: location), let host = url.host, !host.isEmpty else { return "it is no absolute URL" }
     guard url.user == nil, url.password == nil, url.fragment == nil else { return "it has a user name or a fragment" }

@@ -120,11 +120,15 @@ struct RequestChecks: Sendable {
   func check(_ message: ReceivedMessage, party: RelyingParty?, claimedIssuer: String) -> CheckOutcome {
     guard let party else {
       return .refusedHere(
-        [CheckFailure(.senderKnown, "no relying party is registered under the entityID \(claimedIssuer.prefix(256)). Register it with `gatehouse rp add`.")],
+        [
+          CheckFailure(
+            .senderKnown, "no relying party is registered under the entityID \(claimedIssuer.prefix(256)). Register it with `gatehouse rp add`.")
+        ],
         party: nil)
     }
     guard !party.disabled else {
-      return .refusedHere([CheckFailure(.senderEnabled, "the relying party \(party.name) is disabled; `gatehouse rp enable \(party.name)`")], party: party)
+      return .refusedHere(
+        [CheckFailure(.senderEnabled, "the relying party \(party.name) is disabled; `gatehouse rp enable \(party.name)`")], party: party)
     }
     // From here on only what was signed is looked at, where there is a signature.
     let root: XMLElement
@@ -193,7 +197,8 @@ struct RequestChecks: Sendable {
       let age = now.since(request.head.issueInstant)
       if age > RequestChecks.window || age < .zero - RequestChecks.window {
         failures.append(
-          CheckFailure(.fresh, "IssueInstant is \(request.head.issueInstant), and it is \(now) now: older or newer than three minutes. Compare the clocks."))
+          CheckFailure(
+            .fresh, "IssueInstant is \(request.head.issueInstant), and it is \(now) now: older or newer than three minutes. Compare the clocks."))
       }
     }
     return failures

@@ -96,10 +96,14 @@ package struct SignOnService: Sendable {
     guard party.allowsUnsolicited else {
       return await refuse(
         .unsolicitedNotAllowed, party,
-        [CheckFailure(.senderEnabled, "sign-ins may not begin here for \(party.name); allow it with `gatehouse rp edit \(party.name) --unsolicited on`")])
+        [
+          CheckFailure(
+            .senderEnabled, "sign-ins may not begin here for \(party.name); allow it with `gatehouse rp edit \(party.name) --unsolicited on`")
+        ])
     }
     guard let consumer = party.standardConsumer else {
-      return await refuse(.consumerNotRegistered, party, [CheckFailure(.consumerRegistered, "the relying party has no consumer service for HTTP-POST")])
+      return await refuse(
+        .consumerNotRegistered, party, [CheckFailure(.consumerRegistered, "the relying party has no consumer service for HTTP-POST")])
     }
     if let relayState, relayState.utf8.count > ReceivedMessage.longestRelayState {
       return await refuse(.malformed, party, [CheckFailure(.structure, "RelayState has more than \(ReceivedMessage.longestRelayState) bytes")])
@@ -118,7 +122,9 @@ package struct SignOnService: Sendable {
     guard let id = transaction.party, let prepared = parties.prepared(id) else { return await refuse(.unknownParty, nil, []) }
     let party = prepared.party
     // The registration may have changed while the person typed.
-    guard !party.disabled else { return await refuse(.partyDisabled, party, [CheckFailure(.senderEnabled, "the relying party was disabled meanwhile")]) }
+    guard !party.disabled else {
+      return await refuse(.partyDisabled, party, [CheckFailure(.senderEnabled, "the relying party was disabled meanwhile")])
+    }
     guard party.usableConsumers.contains(where: { $0.location.utf8.elementsEqual(transaction.consumer.utf8) }) else {
       return await refuse(.consumerNotRegistered, party, [CheckFailure(.consumerRegistered, "the consumer service is no longer registered")])
     }
@@ -178,7 +184,7 @@ package struct SignOnService: Sendable {
         inResponseTo: transaction.request, relayState: transaction.relayState, contextClass: transaction.contextClass,
         authenticated: session.authenticated, sessionIndex: index, sessionEnds: session.ends), signer: signer)
     var event = AuditEvent(
-      time: issuer.now, kind: .tokenIssued, reference: Reference(), actor: party.name, realm: facts.person.object.realm, subject: token.assertionID,
+      time: issuer.now, kind: .tokenIssued, actor: party.name, realm: facts.person.object.realm, subject: token.assertionID,
       object: facts.person.object.id, outcome: "done",
       details: [
         "user": session.userName, "digest": token.digest.hexadecimal, "relyingParty": party.entityID, "consumer": transaction.consumer,
@@ -189,6 +195,7 @@ package struct SignOnService: Sendable {
     try await store.recordIssue(
       session: session.digest,
       participant: Participant(relyingParty: party.id, name: name, sessionIndex: index, since: issuer.now), audit: [event])
+    Telemetry.countToken(outcome: "issued")
     return .post(token.form)
   }
 
@@ -273,14 +280,9 @@ package struct SignOnService: Sendable {
   /// Refuses a signed request that was seen before, unless the same browser brings it again (the back button). Nil where it may go on.
   private func repeated(_ checked: CheckedRequest, browser: [UInt8], now time: Instant) async -> SignOnStep? {
     do {
-      let until = time.adding(RequestChecks.window * 2)
-      let id = "\(checked.request.head.id) \(browser.hexadecimal)"
-      // The same browser brings the same pair; another one finds the bare id taken.
-      if try await store.rememberMessage(checked.request.head.id, issuer: checked.party.entityID, until: until, now: time) {
-        _ = try await store.rememberMessage(id, issuer: checked.party.entityID, until: until, now: time)
-        return nil
-      }
-      if try await !store.rememberMessage(id, issuer: checked.party.entityID, until: until, now: time) { return nil }
+      let isNew = try await store.rememberMessage(
+        checked.request.head.id, issuer: checked.party.entityID, holder: browser, until: time.adding(RequestChecks.window * 2), now: time)
+      if isNew { return nil }
       return await refuse(.repeated, checked.party, [CheckFailure(.notRepeated, "a request with the ID \(checked.request.head.id) came before")])
     } catch {
       logger.error("a signed request could not be remembered", metadata: ["error": "\(error)"])
@@ -291,6 +293,7 @@ package struct SignOnService: Sendable {
   /// A page of our own, with its audit row.
   private func refuse(_ reason: PageRefusal.Reason, _ party: RelyingParty?, _ failures: [CheckFailure]) async -> SignOnStep {
     let reference = Reference()
+    Telemetry.countToken(outcome: "refused")
     await record(reference, party, failures, person: nil, outcome: "refused:\(reason.rawValue)")
     return .refused(PageRefusal(reason: reason, reference: reference, party: party?.shownName))
   }
@@ -301,10 +304,13 @@ package struct SignOnService: Sendable {
     person: AcceptedPerson?, here: PageRefusal.Reason? = nil
   ) async -> SignOnStep {
     let reference = Reference()
+    Telemetry.countToken(outcome: "declined")
     await record(
       reference, party, failures, person: person, outcome: "refused:\(status.detail.map { "\($0)" } ?? "\(status.code)")")
     if let here { return .refused(PageRefusal(reason: here, reference: reference, party: party.shownName)) }
-    guard let signer = keys.signer(for: party) else { return .refused(PageRefusal(reason: .unavailable, reference: reference, party: party.shownName)) }
+    guard let signer = keys.signer(for: party) else {
+      return .refused(PageRefusal(reason: .unavailable, reference: reference, party: party.shownName))
+    }
     do {
       return .post(
         try TokenIssuer(entityID: identity.entityID, now: now()).decline(

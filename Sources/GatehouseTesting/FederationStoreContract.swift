@@ -188,6 +188,13 @@ package enum FederationStoreContract {
       #expect(try await !store.rememberMessage("_1", issuer: "a", until: until, now: Sample.time))
       #expect(try await store.rememberMessage("_1", issuer: "a", until: until.adding(.seconds(10)), now: until))
     },
+    .init("who brought a message may bring it again; nobody else may, however often") { (store: Store) async throws in
+      let until = Sample.time.adding(.seconds(10))
+      #expect(try await store.rememberMessage("_1", issuer: "a", holder: [1], until: until, now: Sample.time))
+      #expect(try await store.rememberMessage("_1", issuer: "a", holder: [1], until: until, now: Sample.time))
+      for _ in 0..<2 { #expect(try await !store.rememberMessage("_1", issuer: "a", holder: [2], until: until, now: Sample.time)) }
+      #expect(try await !store.rememberMessage("_1", issuer: "a", until: until, now: Sample.time))
+    },
     .init("of a thousand parallel claims to a message exactly one is the first") { (store: Store) async throws in
       let firsts = try await withThrowingTaskGroup(of: Bool.self) { group in
         for _ in 0..<1000 {

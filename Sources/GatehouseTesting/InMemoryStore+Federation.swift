@@ -16,7 +16,7 @@ struct InMemoryFederation {
   var sessions: [[UInt8]: Session] = [:]
   var participants: [[UInt8]: [Participant]] = [:]
   var names: [PersonAtParty: String] = [:]
-  var messages: [[String]: Instant] = [:]
+  var messages: [[String]: (until: Instant, holder: [UInt8])] = [:]
 }
 
 extension InMemoryStore: RelyingPartyStore {
@@ -172,15 +172,17 @@ extension InMemoryStore: FederationStore {
     }.map(\.key)
   }
 
-  package func rememberMessage(_ id: String, issuer: String, until: Instant, now: Instant) async throws -> Bool {
+  package func rememberMessage(
+    _ id: String, issuer: String, holder: [UInt8], until: Instant, now: Instant
+  ) async throws -> Bool {
     try check()
-    if let known = federation.messages[[issuer, id]], known > now { return false }
-    federation.messages[[issuer, id]] = until
+    if let known = federation.messages[[issuer, id]], known.until > now { return !holder.isEmpty && known.holder == holder }
+    federation.messages[[issuer, id]] = (until, holder)
     return true
   }
 
   package func forgetMessages(now: Instant) async throws {
     try check()
-    federation.messages = federation.messages.filter { $0.value > now }
+    federation.messages = federation.messages.filter { $0.value.until > now }
   }
 }

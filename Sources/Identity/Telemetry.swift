@@ -18,6 +18,13 @@ package enum Telemetry: String, Sendable, CaseIterable {
   /// Accepted sign-ins that were asked again of a second agent, by `outcome` (agrees, disagrees, none).
   case secondOpinions = "gatehouse_second_opinions_total"
 
+  /// Answers to relying parties' requests by `outcome`: issued, declined (a status without an assertion), refused (a page of our own).
+  case tokens = "gatehouse_tokens_total"
+
+  package static func countToken(outcome: String) {
+    Counter(label: Telemetry.tokens.rawValue, dimensions: [("outcome", outcome)]).increment()
+  }
+
   package static func countSecondOpinion(outcome: String) {
     Counter(label: Telemetry.secondOpinions.rawValue, dimensions: [("outcome", outcome)]).increment()
   }

@@ -60,7 +60,8 @@ package struct VerdictBody: Sendable, Codable {
   /// The judgement, if kind and contents agree, fit the question's kind, and the person belongs to `realm`; nil otherwise.
   package func judgement(of asked: QuestionKind, realm: RealmName) -> Judgement? {
     if kind == .described {
-      guard asked == .describe, let person, let object, person.object == DirectoryObject(realm: realm, id: object), refusal == nil, cause == nil else {
+      guard asked == .describe, let person, let object, person.object == DirectoryObject(realm: realm, id: object), refusal == nil, cause == nil
+      else {
         return nil
       }
       var judgement = Judgement(.person(object), trace: trace, facts: facts)
@@ -92,7 +93,8 @@ package struct VerdictBody: Sendable, Codable {
       guard let cause, person == nil, refusal == nil else { return nil }
       // An agent that does not tell may have bound, if it says itself that it got so far.
       let tries = uncertainTries ?? (trace.contains { $0.step == .bind || $0.step == .domainController } ? 1 : 0)
-      return Judgement(.unknown(cause), trace: trace, uncertainTries: asked == .lookUp || asked == .describe ? 0 : max(0, min(tries, 4)), facts: facts)
+      return Judgement(
+        .unknown(cause), trace: trace, uncertainTries: asked == .lookUp || asked == .describe ? 0 : max(0, min(tries, 4)), facts: facts)
     case .unsupported, .lookedUp, .described:
       guard person == nil, refusal == nil, cause == nil else { return nil }
       return Judgement(.unknown(.unsupportedByAgent), trace: trace)

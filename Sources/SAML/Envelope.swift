@@ -109,7 +109,9 @@ package struct ReceivedMessage: Sendable {
   package func verified(by keys: [VerificationKey], allowingSHA1: Bool = false) throws(MessageFault) -> XMLElement {
     guard !keys.isEmpty else { throw MessageFault(.signature, "no signing certificate of the sender is registered") }
     if binding == .redirect {
-      guard let detached else { throw MessageFault(.signature, "the message has no Signature parameter; an XML signature does not count by Redirect") }
+      guard let detached else {
+        throw MessageFault(.signature, "the message has no Signature parameter; an XML signature does not count by Redirect")
+      }
       try detached.verify(by: keys, allowingSHA1: allowingSHA1)
       return root
     }

@@ -86,7 +86,9 @@ extension Hasher {
 func readIssuer(_ message: XMLElement) throws(MessageFault) -> String {
   let element = try message.one(Vocabulary.saml("Issuer"))
   let name = try NameID(element)
-  guard name.format == nil || name.format == NameIDFormat.entity else { throw MessageFault(.structure, "the format of <Issuer> is not that of an entity") }
+  guard name.format == nil || name.format == NameIDFormat.entity else {
+    throw MessageFault(.structure, "the format of <Issuer> is not that of an entity")
+  }
   guard name.nameQualifier == nil, name.spNameQualifier == nil else { throw MessageFault(.structure, "<Issuer> may have no qualifiers") }
   return name.value
 }

@@ -80,7 +80,8 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
       if let name = try attribute.value("Name") { requestedAttributes.append(name) }
     }
     displayName = ServiceProviderMetadata.displayName(root, role, service)
-    contactMail = root.children(Vocabulary.md("ContactPerson")).flatMap { $0.children(Vocabulary.md("EmailAddress")) }.lazy
+    contactMail =
+      root.children(Vocabulary.md("ContactPerson")).flatMap { $0.children(Vocabulary.md("EmailAddress")) }.lazy
       .compactMap { try? $0.content(upTo: 320) }.first
   }
 

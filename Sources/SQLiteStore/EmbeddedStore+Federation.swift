@@ -152,7 +152,8 @@ extension EmbeddedStore: FederationStore {
 
   package func participants(of session: [UInt8]) async throws -> [Participant] {
     try await read { database in
-      try database.rows("SELECT relying_party, name, session_index, since FROM participant WHERE session = ? ORDER BY since", Data(session)).map { row in
+      try database.rows("SELECT relying_party, name, session_index, since FROM participant WHERE session = ? ORDER BY since", Data(session)).map {
+        row in
         Participant(
           relyingParty: try row.identifier(0), name: try row.nameID(1), sessionIndex: try row.text(2), since: try row.instant(3))
       }
@@ -162,7 +163,9 @@ extension EmbeddedStore: FederationStore {
   package func recordIssue(session: [UInt8], participant: Participant?, audit: [AuditEvent]) async throws {
     let name = try participant?.name.map { try JSONEncoder.sorted.encode($0) }
     try await write(audit: audit) { database in
-      guard try database.row("SELECT 1 FROM session WHERE digest = ?", Data(session)) != nil else { throw StoreError.notFound("the session has ended") }
+      guard try database.row("SELECT 1 FROM session WHERE digest = ?", Data(session)) != nil else {
+        throw StoreError.notFound("the session has ended")
+      }
       guard let participant else { return }
       let party = Data(participant.relyingParty.bytes)
       // Written only where it is new or another name: most tokens go to a relying party that takes part already.
@@ -188,18 +191,22 @@ extension EmbeddedStore: FederationStore {
     }
   }
 
-  package func rememberMessage(_ id: String, issuer: String, until: Instant, now: Instant) async throws -> Bool {
+  package func rememberMessage(
+    _ id: String, issuer: String, holder: [UInt8], until: Instant, now: Instant
+  ) async throws -> Bool {
     try await write { database in
-      if let row = try database.row("SELECT until FROM seen_message WHERE issuer = ? AND id = ?", issuer.blob, id.blob) {
-        guard try row.instant(0) <= now else { return false }
-        try database.run("UPDATE seen_message SET until = ? WHERE issuer = ? AND id = ?", until.stored, issuer.blob, id.blob)
+      if let row = try database.row("SELECT until, holder FROM seen_message WHERE issuer = ? AND id = ?", issuer.blob, id.blob) {
+        let held = try row.bytes(1)
+        guard try row.instant(0) <= now else { return !holder.isEmpty && held == holder }
+        try database.run(
+          "UPDATE seen_message SET until = ?, holder = ? WHERE issuer = ? AND id = ?", until.stored, Data(holder), issuer.blob, id.blob)
         return true
       }
       let count = try database.row("SELECT COUNT(*) FROM (SELECT 1 FROM seen_message LIMIT ?)", EmbeddedStore.mostRememberedMessages)?.integer(0) ?? 0
       guard count < EmbeddedStore.mostRememberedMessages else {
         throw StoreError.unavailable("\(count) signed messages are remembered, and there is no room for more")
       }
-      try database.run("INSERT INTO seen_message (issuer, id, until) VALUES (?, ?, ?)", issuer.blob, id.blob, until.stored)
+      try database.run("INSERT INTO seen_message (issuer, id, until, holder) VALUES (?, ?, ?, ?)", issuer.blob, id.blob, until.stored, Data(holder))
       return true
     }
   }

@@ -132,7 +132,9 @@ enum Schema {
       name BLOB, name_value BLOB, session_index BLOB NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (session, relying_party)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX participant_name ON participant (relying_party, name_value) WHERE name_value IS NOT NULL;
-    CREATE TABLE seen_message (issuer BLOB NOT NULL, id BLOB NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (issuer, id)) STRICT, WITHOUT ROWID;
+    CREATE TABLE seen_message (
+      issuer BLOB NOT NULL, id BLOB NOT NULL, until INTEGER NOT NULL, holder BLOB NOT NULL, PRIMARY KEY (issuer, id)
+    ) STRICT, WITHOUT ROWID;
     CREATE INDEX seen_message_until ON seen_message (until);
     """
 

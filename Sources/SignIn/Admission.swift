@@ -25,8 +25,11 @@ package struct AdmissionPolicy: Sendable, Equatable {
   package var most = 4096
   /// Where the limit begins.
   package var first = 512
-  /// How many are looked at in 100 ms while it is full, to see whether they are people at addresses of theirs: that costs reading a body.
-  package var looks = 64
+  /// How many are looked at in 100 ms while it is full, to see whether they are people at addresses of theirs: the fewest, the most, and where it begins.
+  /// A look costs reading a body, so that there are fewer while the gateway itself is late, and more while it only waits for others.
+  package var fewestLooks = 2
+  package var mostLooks = 256
+  package var firstLooks = 64
 
   package init() {}
 }
@@ -39,6 +42,7 @@ package struct AdmissionState: Sendable {
   /// People at familiar addresses who came in while it was full.
   package private(set) var guests = 0
   private var looked = 0
+  package private(set) var looks: Int
   /// The most that were under way since the last tick.
   private var busiest = 0
   /// The longest that anything waited since the last tick.
@@ -48,12 +52,13 @@ package struct AdmissionState: Sendable {
   package init(policy: AdmissionPolicy) {
     self.policy = policy
     limit = policy.first
+    looks = policy.firstLooks
   }
 
   /// Whether there is room for nobody but people at familiar addresses.
   package var isFull: Bool { underWay >= limit }
   /// Whether one more would be turned away without a look.
-  package var isShut: Bool { isFull && (looked >= policy.looks || guests >= mostGuests) }
+  package var isShut: Bool { isFull && (looked >= looks || guests >= mostGuests) }
   private var mostGuests: Int { max(8, limit / 2) }
 
   /// How a sign-in is met.
@@ -96,9 +101,14 @@ package struct AdmissionState: Sendable {
   /// One that was turned away before it came to the gate.
   package mutating func turnAway() { turnedAway += 1 }
 
-  /// To be called ten times a second with the longest wait that was found elsewhere.
-  package mutating func tick(waited: Duration) {
-    let wait = max(longestWait, waited)
+  /// To be called ten times a second with the longest wait that was found elsewhere: in all, and for the gateway's own processor.
+  package mutating func tick(waited: Duration, late: Duration = .zero) {
+    let wait = max(longestWait, waited, late)
+    if max(longestWait, late) > policy.patience {
+      looks = max(policy.fewestLooks, looks * 7 / 10)
+    } else {
+      looks = min(policy.mostLooks, looks + looks / 4 + 1)
+    }
     if wait > policy.patience {
       limit = max(policy.fewest, min(limit, busiest) * 7 / 10)
     } else if busiest >= limit * 8 / 10 {
@@ -132,7 +142,7 @@ package final class AdmissionGate: Sendable {
   package func enter(waited: Duration) -> Bool { change { $0.enter(waited: waited) } }
   package func leave() { change { $0.leave() } }
   package func turnAway() { change { $0.turnAway() } }
-  package func tick(waited: Duration) { change { $0.tick(waited: waited) } }
+  package func tick(waited: Duration, late: Duration = .zero) { change { $0.tick(waited: waited, late: late) } }
 
   /// For status and metrics.
   package var standing: (limit: Int, underWay: Int, turnedAway: Int64) {

@@ -21,7 +21,8 @@ package struct Explanation: Sendable, Equatable, Codable {
       let what = event.kind == .tokenRefused ? "got no token" : "was refused a logout"
       decision = "\(event.actor) \(what) at \(event.time)\(event.subject.map { " for \($0)" } ?? ""): \(inner)."
       cause = event.trace.first.map(\.detail) ?? inner
-      remedy = "The checks below name what did not hold, with the clause that demands it; what to change is at the relying party or in `gatehouse rp show`."
+      remedy =
+        "The checks below name what did not hold, with the clause that demands it; what to change is at the relying party or in `gatehouse rp show`."
     case "accepted":
       decision = "\(who) was signed in at \(event.time)."
       cause = "The directory accepted the password."

@@ -65,7 +65,8 @@ struct AdminFederationRoutes: Sendable {
       let wish: RefreshRequest = try await decodeAdmin(request)
       var party = try party(context)
       guard party.source != nil else {
-        throw RequestFault.conflict("The relying party \(party.name) has no metadata URL. Give its metadata with `gatehouse rp edit \(party.name) --metadata FILE`.")
+        throw RequestFault.conflict(
+          "The relying party \(party.name) has no metadata URL. Give its metadata with `gatehouse rp edit \(party.name) --metadata FILE`.")
       }
       try await federation.metadata.refresh(party)
       try await federation.parties.refresh()
@@ -199,7 +200,9 @@ struct AdminFederationRoutes: Sendable {
         source.cacheDuration = metadata.cacheDuration
         party.source = source
       }
-    } catch let problem as MetadataProblem { throw RequestFault.malformed(problem.description.prefix(1).uppercased() + problem.description.dropFirst() + ".") }
+    } catch let problem as MetadataProblem {
+      throw RequestFault.malformed(problem.description.prefix(1).uppercased() + problem.description.dropFirst() + ".")
+    }
     if party.entityID.isEmpty { party.entityID = metadata.entityID }
     guard party.entityID.utf8.elementsEqual(metadata.entityID.utf8) else {
       throw RequestFault.conflict(
@@ -242,7 +245,9 @@ struct AdminFederationRoutes: Sendable {
     }
     if let name = change.displayName { party.displayName = name.isEmpty ? nil : String(name.prefix(128)) }
     if let disabled = change.disabled { party.disabled = disabled }
-    if change.metadata == nil, change.metadataUrl == nil, let consumers = change.consumers, !party.name.isEmpty { party.consumers = try endpoints(consumers) }
+    if change.metadata == nil, change.metadataUrl == nil, let consumers = change.consumers, !party.name.isEmpty {
+      party.consumers = try endpoints(consumers)
+    }
     if let signed = change.requestsMustBeSigned {
       guard !signed || !party.verificationKeys.isEmpty else {
         throw RequestFault.malformed("\(party.name) has no signing certificate that can be used, so it cannot sign its requests.")
@@ -258,7 +263,8 @@ struct AdminFederationRoutes: Sendable {
     }
     let algorithms = SignatureAlgorithm.allCases.filter { $0 != .rsaSHA1 && $0 != .ecdsaSHA384 }
     if let algorithm = try choose(
-      change.algorithm, "signature algorithm", algorithms.map(\.word), { word in SignatureAlgorithm(word: word).flatMap { algorithms.contains($0) ? $0 : nil } })
+      change.algorithm, "signature algorithm", algorithms.map(\.word),
+      { word in SignatureAlgorithm(word: word).flatMap { algorithms.contains($0) ? $0 : nil } })
     {
       party.signatureAlgorithm = algorithm
     }
@@ -275,13 +281,19 @@ struct AdminFederationRoutes: Sendable {
       party.nameID.allowed = try allowed.compactMap { try choose($0, "format of names", formats, NameIDFormat.init(word:)) }
     }
     if let source = change.nameIdSource {
-      party.nameID.source = source.isEmpty ? nil : try choose(source, "source of a name", ["an attribute", "$userPrincipalName", "$immutableId", "$objectId"], ClaimSource.init(word:))
+      party.nameID.source =
+        source.isEmpty
+        ? nil : try choose(source, "source of a name", ["an attribute", "$userPrincipalName", "$immutableId", "$objectId"], ClaimSource.init(word:))
     }
     if let claims = change.claims {
-      guard claims.count <= ClaimRule.mostRules else { throw RequestFault.malformed("A relying party may have at most \(ClaimRule.mostRules) claims.") }
+      guard claims.count <= ClaimRule.mostRules else {
+        throw RequestFault.malformed("A relying party may have at most \(ClaimRule.mostRules) claims.")
+      }
       let rules = try claims.map { try $0.rule() }
       let names = rules.map { Array($0.name.utf8) }
-      guard Set(names).count == names.count else { throw RequestFault.malformed("A claim's name comes twice; give it one line with several sources.") }
+      guard Set(names).count == names.count else {
+        throw RequestFault.malformed("A claim's name comes twice; give it one line with several sources.")
+      }
       party.claims = rules
     }
     if let life = change.tokenLifeSeconds {
@@ -320,7 +332,9 @@ struct AdminFederationRoutes: Sendable {
     if let text = query.document {
       guard let bytes = StrictText.base64(text) else { throw RequestFault.malformed("The document did not arrive whole.") }
       let root: XMLElement
-      do { root = try XMLElement.parse(bytes, limits: .message) } catch { throw RequestFault.malformed("The document is not XML that is read here: \(error.detail).") }
+      do { root = try XMLElement.parse(bytes, limits: .message) } catch {
+        throw RequestFault.malformed("The document is not XML that is read here: \(error.detail).")
+      }
       let name = XMLName(Vocabulary.assertionNamespace, "Assertion")
       let assertions = root.name == name ? [root] : root.children(name)
       guard !assertions.isEmpty else {
@@ -342,7 +356,7 @@ struct AdminFederationRoutes: Sendable {
           IssuedTokenMessage(
             assertionId: id, issued: event.time, relyingParty: event.actor, entityId: event.details["relyingParty"] ?? "-",
             user: event.details["user"] ?? "-", object: event.object?.description, consumer: event.details["consumer"] ?? "-",
-            key: event.details["key"] ?? "-", reference: event.reference?.text, sameBytes: digest.map { $0.hexadecimal == event.details["digest"] }))
+            key: event.details["key"] ?? "-", sameBytes: digest.map { $0.hexadecimal == event.details["digest"] }))
       }
     }
     return found

@@ -43,7 +43,8 @@ struct AdminUserRoutes: Sendable {
         // After the block, so that nobody begins another session in between.
         var known = meaning?.object
         if known == nil {
-          known = try await services.lockouts.locked(now: now, limit: 10_000).first { $0.realm == lockoutName.realm && $0.key == lockoutName.key }?.object
+          known = try await services.lockouts.locked(now: now, limit: 10_000).first { $0.realm == lockoutName.realm && $0.key == lockoutName.key }?
+            .object
         }
         if let object = known {
           try await services.federation.sessions.endAll(

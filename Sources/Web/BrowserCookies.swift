@@ -32,7 +32,9 @@ struct BrowserCookies: Sendable {
     func secret(_ name: String) -> Secret? {
       values[name].flatMap(StrictText.base64URL).flatMap { $0.count == 32 ? Secret($0) : nil }
     }
-    if let known = secret(BrowserCookies.browserName) { (browser, isKnown) = (known, true) } else {
+    if let known = secret(BrowserCookies.browserName) {
+      (browser, isKnown) = (known, true)
+    } else {
       (browser, isKnown) = (Secret(RandomBytes.generate(32)), false)
     }
     session = secret(BrowserCookies.sessionName)

@@ -69,7 +69,8 @@ package struct ClaimMessage: Codable, Sendable, Equatable {
     from = rule.sources.isEmpty ? nil : rule.sources.map(\.word)
     values = rule.constants.isEmpty ? nil : rule.constants
     groups = rule.groups.map { Groups(as: $0.form.rawValue, prefix: $0.prefix, stripPrefix: $0.stripsPrefix, atMost: $0.atMost) }
-    change = rule.changes.isEmpty
+    change =
+      rule.changes.isEmpty
       ? nil
       : rule.changes.map { change in
         switch change {
@@ -95,7 +96,8 @@ package struct ClaimMessage: Codable, Sendable, Equatable {
     let sources = try (from ?? []).map { word in
       guard let source = ClaimSource(word: word) else {
         throw malformed(
-          "\"\(word.prefix(64))\" is no attribute of a directory, and none of $groups, $userPrincipalName, $immutableId, $objectId, $realm, $windowsAccountName.")
+          "\"\(word.prefix(64))\" is no attribute of a directory, and none of $groups, $userPrincipalName, $immutableId, $objectId, $realm, $windowsAccountName."
+        )
       }
       return source
     }
@@ -305,7 +307,6 @@ package struct IssuedTokenMessage: Codable, Sendable {
   package var object: String?
   package var consumer: String
   package var key: String
-  package var reference: String?
   /// Whether the given document is byte for byte what was issued; nil where only an ID was given.
   package var sameBytes: Bool?
 }

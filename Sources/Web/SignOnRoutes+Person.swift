@@ -26,7 +26,8 @@ extension SignOnRoutes {
     let userName = fields.value("userName") ?? ""
     let party = transaction.party.flatMap(services.parties.party(id:))?.shownName
     var form = Pages.SignInForm(
-      transaction: sealed, party: party, userName: userName, offersKeeping: services.sessions.policy.offersKeeping, keeps: fields.value("keep") == "1")
+      transaction: sealed, party: party, userName: userName, offersKeeping: services.sessions.policy.offersKeeping, keeps: fields.value("keep") == "1"
+    )
     guard !userName.isEmpty, let password = fields.secret("password"), !password.isEmpty else {
       form.error = visit.texts.fillIn
       form.status = .badRequest
@@ -46,7 +47,8 @@ extension SignOnRoutes {
       if code == .passwordExpired || code == .passwordChangeRequired {
         return pages.changePassword(
           Pages.ChangeForm(
-            transaction: sealed, userName: userName, error: visit.texts.refusal(code, retryAfter: nil), reference: answer.reference, keeps: form.keeps),
+            transaction: sealed, userName: userName, error: visit.texts.refusal(code, retryAfter: nil), reference: answer.reference, keeps: form.keeps
+          ),
           visit.texts)
       }
       form.error = visit.texts.refusal(code, retryAfter: answer.retryAfter)
@@ -130,6 +132,7 @@ extension SignOnRoutes {
     // Bound to the browser: no other site's form can sign anybody out.
     guard try await opened(visit, body) != nil else { return redirect("/sign-out", []) }
     guard let session = try await session(visit) else { return pages.signedOut(failed: [], visit.texts, cookies: BrowserCookies.endSession) }
+    services.sessions.forget(session)
     return try await show(await services.logout.signOut(session), visit)
   }
 }

@@ -116,7 +116,8 @@ struct GatewayAssembly {
         guard let policy = answer.lockout else { return .unknown("the agent does not tell the account's lockout policy") }
         return policy.locks ? .after(policy.threshold) : .none
       },
-      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.keys, federation.services.metadata], nodes: nodes,
+      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.keys, federation.services.metadata],
+      nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
         do {
@@ -143,7 +144,9 @@ struct GatewayAssembly {
     let housekeeping = Housekeeping(
       chores: [
         .init("hub", every: .milliseconds(100)) { hub.tick() },
-        .init("admission", every: .milliseconds(100)) { late in admission.tick(waited: max(late, hub.longestWait, await LoopLag.longest())) },
+        .init("admission", every: .milliseconds(100)) { late in
+          admission.tick(waited: hub.longestWait, late: max(late, await LoopLag.longest()))
+        },
         .init("registers", every: .seconds(1)) {
           try await registry.refresh()
           try await realms.refresh()

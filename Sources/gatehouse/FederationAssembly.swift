@@ -57,7 +57,8 @@ struct FederationAssembly {
           userName, realm: realm.name, wanting: SignOnService.needs(of: party), deadline: Deadline(after: deadline))
         guard let person = answer.person else {
           throw StoreError.notFound(
-            answer.meaning == .nobody ? "the directory has nobody of the name \(userName)" : "the directory could not be asked: \(answer.cause?.rawValue ?? "no answer")")
+            answer.meaning == .nobody
+              ? "the directory has nobody of the name \(userName)" : "the directory could not be asked: \(answer.cause?.rawValue ?? "no answer")")
         }
         return try await signOn.preview(party, person: person)
       })

@@ -11,7 +11,9 @@ enum PageLogo {
     let bytes = Array(data)
     if bytes.starts(with: [0x89, 0x50, 0x4e, 0x47]) { return .init(bytes: bytes, mediaType: "image/png") }
     if bytes.starts(with: [0xff, 0xd8, 0xff]) { return .init(bytes: bytes, mediaType: "image/jpeg") }
-    if bytes.starts(with: Array("RIFF".utf8)), bytes.dropFirst(8).starts(with: Array("WEBP".utf8)) { return .init(bytes: bytes, mediaType: "image/webp") }
+    if bytes.starts(with: Array("RIFF".utf8)), bytes.dropFirst(8).starts(with: Array("WEBP".utf8)) {
+      return .init(bytes: bytes, mediaType: "image/webp")
+    }
     if bytes.starts(with: Array("<svg".utf8)) || bytes.starts(with: Array("<?xml".utf8)) { return .init(bytes: bytes, mediaType: "image/svg+xml") }
     return nil
   }

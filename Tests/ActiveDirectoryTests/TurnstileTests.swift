@@ -105,7 +105,8 @@ struct TurnstileTests {
     let order = try await order(first: 20, others: 30)
     #expect(order.count == 50)
     #expect(
-      order.prefix(24) == Array(repeating: true, count: 7) + [false] + Array(repeating: true, count: 7) + [false] + Array(repeating: true, count: 6)
+      Array(order.prefix(24)) == Array(repeating: true, count: 7) + [false] + Array(repeating: true, count: 7) + [false]
+        + Array(repeating: true, count: 6)
         + [false, false])
   }
 

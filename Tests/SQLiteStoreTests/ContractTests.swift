@@ -33,7 +33,9 @@ import Testing
   func `a store of relying parties`(sentence: ContractSentence<RelyingPartyStoreContract.Store>) async throws { try await sentence.test(store) }
 
   @Test(arguments: FederationSettingsStoreContract.sentences)
-  func `a store of federation settings`(sentence: ContractSentence<FederationSettingsStoreContract.Store>) async throws { try await sentence.test(store) }
+  func `a store of federation settings`(sentence: ContractSentence<FederationSettingsStoreContract.Store>) async throws {
+    try await sentence.test(store)
+  }
 
   @Test(arguments: SessionStoreContract.sentences)
   func `a session store`(sentence: ContractSentence<SessionStoreContract.Store>) async throws { try await sentence.test(store) }
@@ -67,7 +69,9 @@ import Testing
   func `a store of relying parties`(sentence: ContractSentence<RelyingPartyStoreContract.Store>) async throws { try await sentence.test(store) }
 
   @Test(arguments: FederationSettingsStoreContract.sentences)
-  func `a store of federation settings`(sentence: ContractSentence<FederationSettingsStoreContract.Store>) async throws { try await sentence.test(store) }
+  func `a store of federation settings`(sentence: ContractSentence<FederationSettingsStoreContract.Store>) async throws {
+    try await sentence.test(store)
+  }
 
   @Test(arguments: SessionStoreContract.sentences)
   func `a session store`(sentence: ContractSentence<SessionStoreContract.Store>) async throws { try await sentence.test(store) }

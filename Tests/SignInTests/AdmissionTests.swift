@@ -69,7 +69,7 @@ struct AdmissionTests {
   @Test("While it is full so many are looked at in 100 ms, and people at familiar addresses enter beside the limit, of which they take nothing")
   func guests() {
     var policy = AdmissionPolicy()
-    (policy.first, policy.fewest, policy.looks) = (4, 4, 3)
+    (policy.first, policy.fewest, policy.firstLooks) = (4, 4, 3)
     var gate = AdmissionState(policy: policy)
     var met = (0..<4).map { _ in gate.meet(waited: .zero) }
     #expect(met == [.enters, .enters, .enters, .enters])
@@ -87,5 +87,18 @@ struct AdmissionTests {
     #expect(met == [.isLookedAt, .turnedAway], "what is stale is not looked at")
     while gate.enterAsGuest() {}
     #expect(gate.guests == 8 && gate.isShut, "guests are bounded too")
+  }
+
+  @Test("While the gateway itself is late few are looked at; while it only waits for others, many")
+  func looks() {
+    var gate = state()
+    #expect(gate.looks == 64)
+    for _ in 0..<20 { gate.tick(waited: .zero, late: .milliseconds(101)) }
+    #expect(gate.looks == 2)
+    for _ in 0..<60 { gate.tick(waited: .seconds(1)) }
+    #expect(gate.looks == 256)
+    _ = gate.meet(waited: .milliseconds(101))
+    gate.tick(waited: .zero)
+    #expect(gate.looks < 256, "a request that waited tells so, too")
   }
 }

@@ -8,7 +8,8 @@ import Web
 
 extension SignOnServices {
   /// The federation side over a store in memory, of which nobody fetches anything.
-  static func forTests(store: InMemoryStore, publicURL: String, now: @escaping @Sendable () -> Instant, logger: Logger) async throws -> SignOnServices {
+  static func forTests(store: InMemoryStore, publicURL: String, now: @escaping @Sendable () -> Instant, logger: Logger) async throws -> SignOnServices
+  {
     let identity = FederationIdentity(publicURL: publicURL, settings: FederationSettings(entityID: publicURL + "/saml/metadata"))
     let keys = try await TokenSigningKeys.load(store: store, protector: OpenProtector(), host: "localhost", now: now)
     let parties = RelyingPartyDirectory(store: store)

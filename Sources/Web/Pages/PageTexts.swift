@@ -49,7 +49,8 @@ struct PageTexts: Sendable {
   var signedOutPartly: String {
     say(
       "You are signed out here, but these applications could not be told. Sign out there too, or close all windows of this browser:",
-      "Sie sind hier abgemeldet; die folgenden Anwendungen konnten nicht benachrichtigt werden. Melden Sie sich auch dort ab, oder schließen Sie alle Fenster dieses Browsers:")
+      "Sie sind hier abgemeldet; die folgenden Anwendungen konnten nicht benachrichtigt werden. Melden Sie sich auch dort ab, oder schließen Sie alle Fenster dieses Browsers:"
+    )
   }
   func signedInAs(_ name: String) -> String { say("You are signed in as \(name)", "Sie sind angemeldet als \(name)") }
   var notSignedIn: String { say("You are not signed in here.", "Sie sind hier nicht angemeldet.") }
@@ -63,10 +64,16 @@ struct PageTexts: Sendable {
   var goingText: String {
     say("If nothing happens within a few seconds, use the button.", "Wenn in den nächsten Sekunden nichts geschieht, verwenden Sie die Schaltfläche.")
   }
-  var passwordsDiffer: String { say("The two new passwords are not the same. Type the new one twice.", "Die beiden neuen Kennwörter stimmen nicht überein. Geben Sie das neue zweimal ein.") }
+  var passwordsDiffer: String {
+    say(
+      "The two new passwords are not the same. Type the new one twice.",
+      "Die beiden neuen Kennwörter stimmen nicht überein. Geben Sie das neue zweimal ein.")
+  }
   var fillIn: String { say("Fill in user name and password.", "Geben Sie Benutzername und Kennwort ein.") }
   var fillInAll: String { say("Fill in every field.", "Füllen Sie alle Felder aus.") }
-  var passwordChanged: String { say("Your password was changed. Sign in with the new one.", "Ihr Kennwort wurde geändert. Melden Sie sich mit dem neuen an.") }
+  var passwordChanged: String {
+    say("Your password was changed. Sign in with the new one.", "Ihr Kennwort wurde geändert. Melden Sie sich mit dem neuen an.")
+  }
   var changeUncertain: String {
     say(
       "Whether the password was changed could not be found out. Sign in with the new one first; if that is refused, with the old one.",
@@ -80,8 +87,10 @@ struct PageTexts: Sendable {
       return say(
         "The user name or password is not correct. Check both and try again.",
         "Benutzername oder Kennwort ist nicht richtig. Prüfen Sie beides und versuchen Sie es noch einmal.")
-    case .accountDisabled: return say("This account is disabled. Ask your help desk.", "Dieses Konto ist deaktiviert. Wenden Sie sich an Ihren Helpdesk.")
-    case .accountExpired: return say("This account has expired. Ask your help desk.", "Dieses Konto ist abgelaufen. Wenden Sie sich an Ihren Helpdesk.")
+    case .accountDisabled:
+      return say("This account is disabled. Ask your help desk.", "Dieses Konto ist deaktiviert. Wenden Sie sich an Ihren Helpdesk.")
+    case .accountExpired:
+      return say("This account has expired. Ask your help desk.", "Dieses Konto ist abgelaufen. Wenden Sie sich an Ihren Helpdesk.")
     case .passwordExpired:
       return say("Your password has expired. Choose a new one here.", "Ihr Kennwort ist abgelaufen. Wählen Sie hier ein neues.")
     case .passwordChangeRequired:
@@ -119,7 +128,9 @@ struct PageTexts: Sendable {
       case .tooShort:
         lines.append(
           rules.minimumLength.map {
-            say("The new password is too short: it needs at least \($0) characters.", "Das neue Kennwort ist zu kurz: Es braucht mindestens \($0) Zeichen.")
+            say(
+              "The new password is too short: it needs at least \($0) characters.",
+              "Das neue Kennwort ist zu kurz: Es braucht mindestens \($0) Zeichen.")
           } ?? say("The new password is too short.", "Das neue Kennwort ist zu kurz."))
       case .usedBefore:
         lines.append(
@@ -131,29 +142,43 @@ struct PageTexts: Sendable {
       case .tooSoon:
         lines.append(
           rules.changeableFrom.map {
-            say("The password was changed a short time ago. You can change it again from \($0.description.prefix(16)) UTC on.",
+            say(
+              "The password was changed a short time ago. You can change it again from \($0.description.prefix(16)) UTC on.",
               "Das Kennwort wurde erst vor Kurzem geändert. Ab \($0.description.prefix(16)) UTC können Sie es wieder ändern.")
           }
-            ?? say("The password was changed a short time ago and cannot be changed again yet.", "Das Kennwort wurde erst vor Kurzem geändert und kann noch nicht wieder geändert werden."))
+            ?? say(
+              "The password was changed a short time ago and cannot be changed again yet.",
+              "Das Kennwort wurde erst vor Kurzem geändert und kann noch nicht wieder geändert werden."))
       case .tooSimple:
         lines.append(
           say(
             "The new password is too simple: use three of capital letters, small letters, digits and other characters, and not your name.",
-            "Das neue Kennwort ist zu einfach: Verwenden Sie drei von Großbuchstaben, Kleinbuchstaben, Ziffern und anderen Zeichen, und nicht Ihren Namen."))
+            "Das neue Kennwort ist zu einfach: Verwenden Sie drei von Großbuchstaben, Kleinbuchstaben, Ziffern und anderen Zeichen, und nicht Ihren Namen."
+          ))
       case .mayNotChange:
-        lines.append(say("This password cannot be changed here. Ask your help desk.", "Dieses Kennwort kann hier nicht geändert werden. Wenden Sie sich an Ihren Helpdesk."))
+        lines.append(
+          say(
+            "This password cannot be changed here. Ask your help desk.",
+            "Dieses Kennwort kann hier nicht geändert werden. Wenden Sie sich an Ihren Helpdesk."))
       case .other:
-        lines.append(say("The directory did not accept the new password. Choose another one.", "Das Verzeichnis hat das neue Kennwort nicht angenommen. Wählen Sie ein anderes."))
+        lines.append(
+          say(
+            "The directory did not accept the new password. Choose another one.",
+            "Das Verzeichnis hat das neue Kennwort nicht angenommen. Wählen Sie ein anderes."))
       }
     }
     if lines.isEmpty {
-      lines.append(say("The directory did not accept the new password. It asks for:", "Das Verzeichnis hat das neue Kennwort nicht angenommen. Es verlangt:"))
+      lines.append(
+        say("The directory did not accept the new password. It asks for:", "Das Verzeichnis hat das neue Kennwort nicht angenommen. Es verlangt:"))
       if let length = rules.minimumLength { lines.append(say("at least \(length) characters", "mindestens \(length) Zeichen")) }
-      if let history = rules.historyLength { lines.append(say("none of your last \(history) passwords", "keines Ihrer letzten \(history) Kennwörter")) }
+      if let history = rules.historyLength {
+        lines.append(say("none of your last \(history) passwords", "keines Ihrer letzten \(history) Kennwörter"))
+      }
       if rules.complexity == true {
         lines.append(
           say(
-            "three of capital letters, small letters, digits and other characters", "drei von Großbuchstaben, Kleinbuchstaben, Ziffern und anderen Zeichen"))
+            "three of capital letters, small letters, digits and other characters",
+            "drei von Großbuchstaben, Kleinbuchstaben, Ziffern und anderen Zeichen"))
       }
     }
     return lines
@@ -166,7 +191,8 @@ struct PageTexts: Sendable {
     case .malformed:
       return say(
         "The application sent a request that cannot be understood. Start again at the application; if it happens again, tell your help desk.",
-        "Die Anwendung hat eine Anfrage geschickt, die nicht zu verstehen ist. Beginnen Sie noch einmal in der Anwendung; kommt es wieder vor, sagen Sie es Ihrem Helpdesk.")
+        "Die Anwendung hat eine Anfrage geschickt, die nicht zu verstehen ist. Beginnen Sie noch einmal in der Anwendung; kommt es wieder vor, sagen Sie es Ihrem Helpdesk."
+      )
     case .unknownParty:
       return say(
         "The application that sent you here is not registered. Tell your help desk which one it was.",
@@ -182,10 +208,14 @@ struct PageTexts: Sendable {
         "\(party) möchte die Antwort an eine Adresse, die dafür nicht registriert ist. Es wurde nichts weitergegeben.")
     case .misdirected: return say("The request was meant for another server.", "Die Anfrage war für einen anderen Server bestimmt.")
     case .stale:
-      return say("This request has grown old. Start again at the application.", "Diese Anfrage ist zu alt. Beginnen Sie noch einmal in der Anwendung.")
+      return say(
+        "This request has grown old. Start again at the application.", "Diese Anfrage ist zu alt. Beginnen Sie noch einmal in der Anwendung.")
     case .repeated:
-      return say("This request was used already. Start again at the application.", "Diese Anfrage wurde schon verwendet. Beginnen Sie noch einmal in der Anwendung.")
-    case .notPermitted: return say("You may not use \(party). Ask your help desk.", "Sie dürfen \(party) nicht verwenden. Wenden Sie sich an Ihren Helpdesk.")
+      return say(
+        "This request was used already. Start again at the application.",
+        "Diese Anfrage wurde schon verwendet. Beginnen Sie noch einmal in der Anwendung.")
+    case .notPermitted:
+      return say("You may not use \(party). Ask your help desk.", "Sie dürfen \(party) nicht verwenden. Wenden Sie sich an Ihren Helpdesk.")
     case .noToken:
       return say(
         "You are signed in, but what \(party) needs to know of you is missing. Tell your help desk.",
@@ -194,7 +224,8 @@ struct PageTexts: Sendable {
       return say(
         "This page has grown old, or was opened in another browser. Start again at the application.",
         "Diese Seite ist zu alt, oder sie wurde in einem anderen Browser geöffnet. Beginnen Sie noch einmal in der Anwendung.")
-    case .unavailable: return say("This cannot be done just now. Try again in a moment.", "Das geht gerade nicht. Versuchen Sie es gleich noch einmal.")
+    case .unavailable:
+      return say("This cannot be done just now. Try again in a moment.", "Das geht gerade nicht. Versuchen Sie es gleich noch einmal.")
     case .unsolicitedNotAllowed:
       return say("Sign-in to \(party) must begin at the application.", "Die Anmeldung bei \(party) muss in der Anwendung beginnen.")
     }

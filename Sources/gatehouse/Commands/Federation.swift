@@ -130,7 +130,6 @@ struct Tokens: AsyncParsableCommand {
           [
             ["assertion", token.assertionId], ["issued", shown(token.issued)], ["to", "\(token.relyingParty) (\(token.entityId))"],
             ["for", token.user], ["object", token.object ?? "-"], ["posted to", token.consumer], ["signing key", token.key],
-            ["reference", token.reference ?? "-"],
           ])
       }
     }

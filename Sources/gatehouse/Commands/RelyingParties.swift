@@ -182,7 +182,9 @@ struct RelyingParties: AsyncParsableCommand {
     var rows: [[String]] = [
       ["name", party.name], ["entityID", party.entityId], ["shown as", party.displayName ?? "-"], ["state", party.disabled ? "disabled" : "on"],
     ]
-    for consumer in party.consumers { rows.append(["consumer", "\(consumer.location)\(consumer.isDefault ? " (default)" : "") \(consumer.binding)"]) }
+    for consumer in party.consumers {
+      rows.append(["consumer", "\(consumer.location)\(consumer.isDefault ? " (default)" : "") \(consumer.binding)"])
+    }
     for end in party.logout { rows.append(["logout", "\(end.location) \(end.binding)"]) }
     for certificate in party.certificates { rows.append([certificate.use, "SHA-256 \(certificate.sha256)"]) }
     rows += [
@@ -241,9 +243,13 @@ struct PartyOptions: ParsableArguments {
     change.requestsMustBeSigned = try flag(requireSigned, "--require-signed")
     change.permittedGroups = permitEverybody ? [] : permitGroup.isEmpty ? nil : permitGroup
     if let acceptSha1Until {
-      if acceptSha1Until == "never" { change.acceptsSha1Until = 0 } else {
+      if acceptSha1Until == "never" {
+        change.acceptsSha1Until = 0
+      } else {
         let strategy = Date.ISO8601FormatStyle().year().month().day()
-        guard let day = try? Date(acceptSha1Until, strategy: strategy) else { throw ValidationError("\"\(acceptSha1Until)\" is no day; write it like 2027-01-31.") }
+        guard let day = try? Date(acceptSha1Until, strategy: strategy) else {
+          throw ValidationError("\"\(acceptSha1Until)\" is no day; write it like 2027-01-31.")
+        }
         change.acceptsSha1Until = Instant(day).milliseconds
       }
     }

@@ -70,7 +70,8 @@ extension GatewayConfiguration {
     return GatewayConfiguration(
       node: node, publicURL: publicURL, dataDirectory: dataDirectory, storeFile: storeFile, masterKeyFile: masterKeyFile, adminSocket: adminSocket,
       publicListener: publicListener, mutualTLSListener: mutualTLS, operationsAddress: operationsAddress, limits: limits, signInDeadline: deadline,
-      lockout: lockout, agents: agents, sessions: sessions, pages: pages, federationAuthorityFile: federationAuthority, auditDiskReserve: diskReserve, log: log, shutdownGrace: grace)
+      lockout: lockout, agents: agents, sessions: sessions, pages: pages, federationAuthorityFile: federationAuthority, auditDiskReserve: diskReserve,
+      log: log, shutdownGrace: grace)
   }
 
   private static func readPublicListener(_ section: ConfigurationSection, directory: String) -> PublicListenerConfiguration? {

@@ -13,7 +13,8 @@ extension GatewayConfiguration {
     if let federationAuthorityFile { check.authorities("federation.caFile", federationAuthorityFile) }
     if let logoFile = pages.logoFile, PageLogo.read(logoFile) == nil {
       check.note(
-        "pages.logo", "\(logoFile) is no PNG, JPEG, WebP or SVG file of at most 256 kB that can be read", remedy: "Name such a file, or leave the key out")
+        "pages.logo", "\(logoFile) is no PNG, JPEG, WebP or SVG file of at most 256 kB that can be read",
+        remedy: "Name such a file, or leave the key out")
     }
     return check.problems + publicListener.problemsOfFiles(now: now)
   }

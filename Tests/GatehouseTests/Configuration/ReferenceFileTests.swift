@@ -38,7 +38,8 @@ struct ReferenceFileTests {
     var shown = try Samples.readGateway(Self.everythingActive(text))
     #expect(!shown.publicListener.trustedProxies.isEmpty, "the example of trusted proxies was read")
     shown.publicListener.trustedProxies = []
-    #expect(shown.pages.logoFile != nil && shown.pages.help != nil && shown.federationAuthorityFile != nil, "the examples without a default were read")
+    #expect(
+      shown.pages.logoFile != nil && shown.pages.help != nil && shown.federationAuthorityFile != nil, "the examples without a default were read")
     (shown.pages.logoFile, shown.pages.help, shown.federationAuthorityFile) = (nil, nil, nil)
     #expect(shown == (try Samples.readGateway(text)))
   }
