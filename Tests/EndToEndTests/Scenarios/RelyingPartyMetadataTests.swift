@@ -33,7 +33,7 @@ struct RelyingPartyMetadataTests {
     try await federation.house.status().alarms.filter { $0.subject == name }.map(\.code)
   }
 
-  @Test("Another consumer address is not taken over until it is approved: till then it is an alarm, and tokens go where they went")
+  @Test("Another consumer address is not taken over until it is approved: it is an alarm, and tokens go where they went")
   func moved() async throws {
     try await withSite("moving") { federation, site, document in
       let admin = federation.admin
@@ -55,13 +55,14 @@ struct RelyingPartyMetadataTests {
       let refused = try await CookieBrowser().open(federation.request(of: "urn:site:moving", consumer: new).url)
       #expect(refused.status == 400)
       let approved = try await admin.json(Party.self, "rp", "refresh", "moving", "--approve")
-      #expect(approved.pendingChanges == nil && approved.consumers.contains { $0.location == new } && !approved.consumers.contains { $0.location == old })
+      #expect(
+        approved.pendingChanges == nil && approved.consumers.contains { $0.location == new } && !approved.consumers.contains { $0.location == old })
       #expect(try await alarms(federation, "moving") == [])
       try await admin("rp", "remove", "moving")
     }
   }
 
-  @Test("A new key waits for approval unless the document is signed by the pinned certificate; a document that cannot be read changes nothing and is an alarm")
+  @Test("A new key waits for approval; a document that cannot be read changes nothing and is an alarm; a pin must have signed")
   func keys() async throws {
     try await withSite("keyed") { federation, site, document in
       let admin = federation.admin
@@ -79,10 +80,13 @@ struct RelyingPartyMetadataTests {
       try site.write("pages/sp.xml", document)
       #expect(try await admin.json(Party.self, "rp", "refresh", "keyed").pendingChanges == nil)
       #expect(try await alarms(federation, "keyed") == [])
-      for broken in ["<md:EntityDescriptor", "<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>", document.replacing("https://", with: "http://elsewhere.test/")] {
+      for broken in [
+        "<md:EntityDescriptor", "<!DOCTYPE x [<!ENTITY a 'b'>]><x>&a;</x>", document.replacing("https://", with: "http://elsewhere.test/"),
+      ] {
         try site.write("pages/sp.xml", broken)
         let party = try await admin.json(Party.self, "rp", "refresh", "keyed")
-        #expect(party.metadataTrouble != nil && party.consumers.contains { $0.location == federation.shibboleth.assertionConsumerService }, "\(party)")
+        #expect(
+          party.metadataTrouble != nil && party.consumers.contains { $0.location == federation.shibboleth.assertionConsumerService }, "\(party)")
         #expect(try await alarms(federation, "keyed").count == 1)
       }
       try site.write("pages/sp.xml", document)
@@ -94,7 +98,7 @@ struct RelyingPartyMetadataTests {
     }
   }
 
-  @Test("A site whose certificate nobody vouches for, one that sends on to http, and one that does not answer give no relying party")
+  @Test("Over http, from a site that nobody vouches for, and from one that does not answer, no relying party comes")
   func unreachable() async throws {
     let federation = try FederationHouse.current
     let port = try BuiltProgram.freePort()

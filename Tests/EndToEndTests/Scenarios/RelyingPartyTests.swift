@@ -39,7 +39,7 @@ struct RelyingPartyTests {
     #expect(federation.shibboleth.visitor(in: back.body) != nil, "\(back.body)")
   }
 
-  @Test("Did we issue this? Yes, byte for byte, for the response as a file, as base64 and by its ID; no for a changed one and for a stranger's")
+  @Test("Did we issue this? Yes, byte for byte, as a file, as base64 and by its ID; no for a changed one and for a stranger's")
   func tokens() async throws {
     let federation = try FederationHouse.current
     let browser = CookieBrowser()
@@ -69,7 +69,7 @@ struct RelyingPartyTests {
     #expect(try await federation.admin.attempt("tokens", "find", "_nobodys").status == 1)
   }
 
-  @Test("A preview is what the person then gets, ids and times apart, and follows the schema; it tells nobody's password and issues nothing")
+  @Test("A preview is what the person then gets, ids and times apart, follows the schema, and issues nothing")
   func preview() async throws {
     let federation = try FederationHouse.current
     try await federation.admin("rp", "edit", "shibboleth", "--sign", "response", "--name-id", "persistent")
@@ -97,7 +97,7 @@ struct RelyingPartyTests {
     try await federation.admin("rp", "edit", "shibboleth", "--sign", "both", "--name-id", "unspecified")
   }
 
-  @Test("A table of claims: groups by prefix with the prefix taken off, values changed and constant ones; one group more than atMost refuses the token")
+  @Test("A table of claims: groups by prefix, values changed and constant ones; one group more than atMost refuses the token")
   func claims() async throws {
     let federation = try FederationHouse.current
     let file = try BuiltProgram.folder("claims") + "/claims.yaml"
@@ -128,7 +128,9 @@ struct RelyingPartyTests {
     #expect(try await edit("", atMost: 1).status == 0)
     _ = try await browser.open(federation.mellon.localLogoutURL())
     let refused = try await browser.open(federation.mellon.protectedPageURL)
-    #expect(refused.body.contains("what \(federation.mellon.entityID) needs") || refused.body.contains("needs to know of you is missing"), "\(refused.body)")
+    #expect(
+      refused.body.contains("what \(federation.mellon.entityID) needs") || refused.body.contains("needs to know of you is missing"), "\(refused.body)"
+    )
     let reference = try #require(refused.body.firstMatch(of: #/<code>([^<]+)<\/code>/#)?.output.1)
     let explanation = try await federation.house.trace(String(reference))
     #expect("\(explanation)".contains("at most 1 are allowed"), "\(explanation)")
@@ -177,7 +179,10 @@ struct RelyingPartyTests {
       #expect(try await federation.admin.attempt("federation", "set-entity-id", wrong, "--force").status != 0, "\(wrong)")
     }
     try await federation.admin("federation", "set-entity-id", "http://sts.contoso.test/adfs/services/trust", "--force")
-    #expect(try await DocumentOracle.values(try await house.gatewayMetadata(), "/md:EntityDescriptor/@entityID") == ["http://sts.contoso.test/adfs/services/trust"])
+    #expect(
+      try await DocumentOracle.values(try await house.gatewayMetadata(), "/md:EntityDescriptor/@entityID") == [
+        "http://sts.contoso.test/adfs/services/trust"
+      ])
     try await federation.admin("federation", "set-entity-id", present, "--force")
   }
 

@@ -17,16 +17,18 @@ struct SAMLDocumentTests {
   ]
 
   /// Every combination of what is signed and what is encrypted, and every algorithm with each of the former.
-  private static let orders = ["response", "assertion", "both"].enumerated().flatMap { row, sign in
-    ["nothing", "assertion", "name"].enumerated().map { column, encrypt in
-      Order(sign: sign, encrypt: encrypt, algorithm: ["rsa-sha256", "rsa-sha384", "rsa-sha512", "ecdsa-sha256"][(row + column) % 4])
-    }
-  } + [
-    Order(sign: "response", encrypt: "nothing", algorithm: "ecdsa-sha256"), Order(sign: "assertion", encrypt: "nothing", algorithm: "ecdsa-sha256"),
-    Order(sign: "both", encrypt: "nothing", algorithm: "rsa-sha256"),
-  ]
+  private static let orders =
+    ["response", "assertion", "both"].enumerated().flatMap { row, sign in
+      ["nothing", "assertion", "name"].enumerated().map { column, encrypt in
+        Order(sign: sign, encrypt: encrypt, algorithm: ["rsa-sha256", "rsa-sha384", "rsa-sha512", "ecdsa-sha256"][(row + column) % 4])
+      }
+    } + [
+      Order(sign: "response", encrypt: "nothing", algorithm: "ecdsa-sha256"), Order(sign: "assertion", encrypt: "nothing", algorithm: "ecdsa-sha256"),
+      Order(sign: "both", encrypt: "nothing", algorithm: "rsa-sha256"),
+    ]
 
-  @Test("Whatever is signed and encrypted by whichever algorithm: every signature holds, the schema is kept, and the relying party takes it", arguments: orders)
+  @Test(
+    "Whatever is signed and encrypted, by whichever algorithm: signatures hold, the schema is kept, the relying party takes it", arguments: orders)
   func issued(order: Order) async throws {
     let federation = try FederationHouse.current
     let shibboleth = federation.shibboleth
@@ -60,11 +62,12 @@ struct SAMLDocumentTests {
       #expect(try await DocumentOracle.values(clear, "count(//saml:Assertion/saml:Subject/saml:NameID)") == ["1.0"])
     } else if order.encrypt == "name" {
       let clear = try await oracle.decrypted(document, key: shibboleth.key)
-      #expect(try await DocumentOracle.values(clear, "//saml:EncryptedID/saml:NameID").first.map { visitor["persistent"]?.hasSuffix("!" + $0) } == true)
+      #expect(
+        try await DocumentOracle.values(clear, "//saml:EncryptedID/saml:NameID").first.map { visitor["persistent"]?.hasSuffix("!" + $0) } == true)
     }
   }
 
-  @Test("Encrypted assertions and names arrive at mellon, and a relying party that has no key for it cannot be given any", arguments: ["assertion", "name"])
+  @Test("Encrypted assertions and names arrive at mellon; who has no key for it cannot be given any", arguments: ["assertion", "name"])
   func mellon(encrypt: String) async throws {
     let federation = try FederationHouse.current
     try await federation.admin("rp", "edit", "mellon", "--encrypt", encrypt)
@@ -79,7 +82,7 @@ struct SAMLDocumentTests {
     #expect(keyless.complaint.contains("no encryption certificate"), "\(keyless.complaint)")
   }
 
-  @Test("Our metadata keep their schema and are signed by a key of their own, for everybody and for one relying party; both token-signing keys are in them")
+  @Test("Our metadata keep their schema, are signed by a key of their own, and have both token-signing keys")
   func metadata() async throws {
     let federation = try FederationHouse.current
     let keys = [try await federation.certificate("rsa"), try await federation.certificate("ecdsa")].map {

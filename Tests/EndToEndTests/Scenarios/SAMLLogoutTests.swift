@@ -3,7 +3,8 @@ import Testing
 
 /// Signing out, begun by everybody who can begin it. Shibboleth sends its requests by POST here, signed, and encrypts the names in its logout requests.
 @Suite(
-  "SAML logout", .serialized, .federation("saml-logout", shibboleth: ShibbolethServiceProvider.Options(encryptsNames: true, requestBinding: "HTTP-POST")))
+  "SAML logout", .serialized,
+  .federation("saml-logout", shibboleth: ShibbolethServiceProvider.Options(encryptsNames: true, requestBinding: "HTTP-POST")))
 struct SAMLLogoutTests {
   private static let success = "urn:oasis:names:tc:SAML:2.0:status:Success"
   private static let partial = "urn:oasis:names:tc:SAML:2.0:status:PartialLogout"
@@ -43,13 +44,14 @@ struct SAMLLogoutTests {
     for party in federation.parties { #expect(try await isAsked(browser, at: party), "\(party.url): \(trail)") }
     // Nobody's name stands in what went through the browser in clear.
     if index == 0 {
-      let sent = try #require(await browser.history.first { $0.status == 302 && $0.location?.contains("SAMLRequest=") == true && $0.url.contains("Logout") })
+      let sent = try #require(
+        await browser.history.first { $0.status == 302 && $0.location?.contains("SAMLRequest=") == true && $0.url.contains("Logout") })
       let request = try await LogoutMessage.inRedirect(try #require(sent.location))
       #expect(request.contains("EncryptedID") && !request.contains("NameID>"), "\(request)")
     }
   }
 
-  @Test("Begun at our own page, it ends the sessions at both relying parties; without a session the page says so, and another site's form ends nothing")
+  @Test("Begun at our own page, it ends the sessions at both relying parties; another site's form ends nothing")
   func fromHere() async throws {
     let federation = try FederationHouse.current
     let browser = try await signedIn()
@@ -67,7 +69,7 @@ struct SAMLLogoutTests {
     #expect(throws: (any Error).self) { try again.form(with: "transaction") }
   }
 
-  @Test("A relying party that has the back channel alone is told by SOAP; where it is down, the page names it and who asked is answered PartialLogout")
+  @Test("Who has the back channel alone is told by SOAP; where it is down, the page names it, and who asked is told PartialLogout")
   func backChannel() async throws {
     let federation = try FederationHouse.current
     let (shibboleth, mellon) = (federation.shibboleth, federation.mellon)
@@ -100,7 +102,7 @@ struct SAMLLogoutTests {
     try await federation.admin("rp", "edit", "shibboleth", "--display-name", "")
   }
 
-  @Test("A relying party's own request by SOAP ends the session here; who can only be told through the browser makes it a PartialLogout; a repeated one is refused")
+  @Test("A request by SOAP ends the session here; it is a PartialLogout where somebody has the browser alone; it is taken once")
   func fromBackChannel() async throws {
     let federation = try FederationHouse.current
     let (shibboleth, mellon) = (federation.shibboleth, federation.mellon)
@@ -140,7 +142,7 @@ struct SAMLLogoutTests {
     try await federation.replaceMetadata("mellon", own)
   }
 
-  @Test("A sign-in begun here arrives at either relying party, where that is allowed, with its relay state; where it is not, a page says so")
+  @Test("A sign-in begun here arrives at either relying party, with its relay state; where that is not allowed, a page says so")
   func unsolicited() async throws {
     let federation = try FederationHouse.current
     let browser = CookieBrowser()
@@ -150,7 +152,8 @@ struct SAMLLogoutTests {
     #expect(refused.body.contains("must begin at the application"))
     for name in ["mellon", "shibboleth"] { try await federation.admin("rp", "edit", name, "--unsolicited", "on") }
     // By name, by entityID, and out of the list on the page.
-    let page = try await federation.signIn(browser, start + "?loginToRp=mellon&RelayState=\(federation.mellon.protectedPageURL.queryEncoded)", as: "alice")
+    let page = try await federation.signIn(
+      browser, start + "?loginToRp=mellon&RelayState=\(federation.mellon.protectedPageURL.queryEncoded)", as: "alice")
     #expect(federation.mellon.visitor(in: page.body)?["eppn"] == "alice@\(federation.house.realm)", "\(page.body)\n\(federation.mellon.logTail)")
     let issued = try await federation.carried(by: browser)
     #expect(try await DocumentOracle.values(issued, "count(//@InResponseTo)") == ["0.0"])
@@ -160,7 +163,43 @@ struct SAMLLogoutTests {
     let other = try await browser.carryOn(
       try await browser.open(
         start + "?loginToRp=\(federation.shibboleth.entityID.queryEncoded)&RelayState=\(federation.shibboleth.protectedPageURL.queryEncoded)"))
-    #expect(federation.shibboleth.visitor(in: other.body)?["eppn"] == "alice@\(federation.house.realm)", "\(other.body)\n\(federation.shibboleth.logTail)")
+    #expect(
+      federation.shibboleth.visitor(in: other.body)?["eppn"] == "alice@\(federation.house.realm)", "\(other.body)\n\(federation.shibboleth.logTail)")
     for name in ["mellon", "shibboleth"] { try await federation.admin("rp", "edit", name, "--unsolicited", "off") }
+  }
+
+  @Test("Who reads no algorithms in our metadata takes SHA-1 and AES-CBC: the one is taken until a day that is set, the other never")
+  func oldAlgorithms() async throws {
+    let federation = try FederationHouse.current
+    let shibboleth = federation.shibboleth
+    let own = try await federation.house.gatewayMetadata()
+    let old = own.replacing(#/<(alg:DigestMethod|alg:SigningMethod|md:EncryptionMethod) [^>]*><\/\1>/#, with: "")
+      .replacing("<md:Extensions></md:Extensions>", with: "")
+    try #require(old != own)
+    try shibboleth.replaceIdentityProviderMetadata(old)
+    let browser = CookieBrowser()
+    func arrive(_ status: Int) async throws -> CookieBrowser.Page {
+      var page: CookieBrowser.Page?
+      _ = try await eventually(within: .seconds(20), every: .milliseconds(300)) {
+        page = try await browser.carryOn(try await browser.open(shibboleth.protectedPageURL))
+        return page?.status == status
+      }
+      return try #require(page)
+    }
+    let refused = try await arrive(400)
+    #expect(try await federation.explained(refused).contains("not taken: http://www.w3.org/2000/09/xmldsig#rsa-sha1"))
+    let day = Date(timeIntervalSinceNow: 10 * 86_400).formatted(.iso8601.year().month().day())
+    try await federation.admin("rp", "edit", "shibboleth", "--accept-sha1-until", day)
+    let page = try await federation.signIn(browser, shibboleth.protectedPageURL, as: "alice")
+    #expect(shibboleth.visitor(in: page.body) != nil, "\(page.body)")
+    // It is not said to have ended what it did not find.
+    let unread = try await browser.open(shibboleth.logoutURL(returning: shibboleth.openPageURL))
+    #expect(unread.status == 400)
+    #expect(try await federation.explained(unread).contains("the encrypted name cannot be read"))
+    #expect(try await !isAsked(browser, at: federation.mellon))
+    try await federation.admin("rp", "edit", "shibboleth", "--accept-sha1-until", "never")
+    try shibboleth.replaceIdentityProviderMetadata(own)
+    _ = try await browser.open(shibboleth.localLogoutURL())
+    #expect(shibboleth.visitor(in: try await arrive(200).body) != nil)
   }
 }

@@ -22,11 +22,13 @@ struct SignOnPageTests {
   /// Fields as a screen reader has them: role and label.
   private func fields(_ browser: Browser) async throws -> [String] {
     var found: [String] = []
-    for element in try await browser.findAll("input:not([type=hidden]), button") { found.append("\(try await element.role): \(try await element.label)") }
+    for element in try await browser.findAll("input:not([type=hidden]), button") {
+      found.append("\(try await element.role): \(try await element.label)")
+    }
     return found
   }
 
-  @Test("A wrong password: the page says so in an alert that belongs to the fields, keeps the name, and goes on to the application once it is right")
+  @Test("A wrong password: an alert that belongs to the fields says so; the name is kept; the right one goes on to the application")
   func wrongPassword() async throws {
     let federation = try FederationHouse.current
     let person = try await federation.house.people("page-wrong", 1)[0]
@@ -109,11 +111,12 @@ struct SignOnPageTests {
     }
   }
 
-  @Test("An unknown relying party, an address that is not registered, and one that is disabled: a page each, nothing is sent on, and the check that failed has its name")
+  @Test("Unknown, at an address that is not registered, disabled: a page for each, and the trace names the check that failed")
   func refused() async throws {
     let federation = try FederationHouse.current
     let admin = federation.admin
-    try await admin("rp", "add", "--name", "page-open", "--entity-id", "urn:page:open", "--acs", "https://open.test/acs", "--display-name", "Open & shut")
+    try await admin(
+      "rp", "add", "--name", "page-open", "--entity-id", "urn:page:open", "--acs", "https://open.test/acs", "--display-name", "Open & shut")
     let cases: [(name: String, request: HandmadeRequest, text: String, check: String)] = [
       ("unknown-party", federation.request(of: "urn:page:unknown"), "is not registered. Tell your help desk which one it was.", "sender.known"),
       (
@@ -170,7 +173,9 @@ struct SignOnPageTests {
     try await federation.admin("rp", "remove", name)
   }
 
-  @Test("A request by another site's form into a live session is answered without a password, and the consumer may lead on to a third origin", arguments: [true, false])
+  @Test(
+    "Another site's form into a live session is answered without a password, and the consumer may lead on to a third origin",
+    arguments: [true, false])
   func crossSite(scripted: Bool) async throws {
     let federation = try FederationHouse.current
     let person = try await federation.house.people("page-cross-\(scripted)", 1)[0]
