@@ -101,7 +101,7 @@ struct SignOnPageTests {
       // The same wrong password again would count once.
       for guess in 1...3 { try await fillIn(browser, person.name, "not it \(guess)") }
       try await fillIn(browser, person.name, person.password)
-      #expect(try await browser.find("[role=alert]").text.contains("There were too many failed tries. Wait 1 minutes and try again."))
+      #expect(try await browser.find("[role=alert]").text.contains("There were too many failed tries. Wait a minute and try again."))
       try await browser.screenshot(to: "page-locked")
       let explanation = try await explained(browser)
       #expect(explanation.remedy.contains("unlock"), "\(explanation)")
