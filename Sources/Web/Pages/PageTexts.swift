@@ -110,7 +110,8 @@ struct PageTexts: Sendable {
       }
       return say(
         "There were too many failed tries. Wait \(minutes == 1 ? "a minute" : "\(minutes) minutes") and try again.",
-        "Es gab zu viele fehlgeschlagene Versuche. Warten Sie \(minutes == 1 ? "eine Minute" : "\(minutes) Minuten") und versuchen Sie es dann noch einmal.")
+        "Es gab zu viele fehlgeschlagene Versuche. Warten Sie \(minutes == 1 ? "eine Minute" : "\(minutes) Minuten") und versuchen Sie es dann noch einmal."
+      )
     }
   }
 
