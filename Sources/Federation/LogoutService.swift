@@ -142,6 +142,7 @@ package struct LogoutService: Sendable {
 
   /// Goes on without the relying party that the browser did not return from.
   package func skip(_ transaction: LogoutTransaction) async -> LogoutStep {
+    guard now().since(transaction.began) <= LogoutService.life else { return .done(failed: []) }
     var transaction = transaction
     if let current = transaction.current, let party = parties.party(id: current) { transaction.failed.append(party.shownName) }
     transaction.current = nil

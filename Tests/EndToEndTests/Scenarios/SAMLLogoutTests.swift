@@ -102,6 +102,36 @@ struct SAMLLogoutTests {
     try await federation.admin("rp", "edit", "shibboleth", "--display-name", "")
   }
 
+  @Test("Where a relying party does not send the browser back, our page goes on with the others and names it; who asked is told PartialLogout")
+  func frontChannelDown() async throws {
+    let federation = try FederationHouse.current
+    let (shibboleth, mellon) = (federation.shibboleth, federation.mellon)
+    let own = try await mellon.metadata()
+    try await federation.replaceMetadata("mellon", LogoutMessage.metadata(own, keeping: "HTTP-Redirect"))
+    let (here, there) = (try await signedIn(), try await signedIn())
+    await mellon.stop()
+    let url = federation.house.gateway.url + "/sign-out"
+    let page = try await here.open(url)
+    var way = try await here.submit(try page.form(with: "transaction"), of: page, following: false)
+    // Shibboleth comes first and sends the browser back, or mellon does and the browser stays there.
+    while way.location?.hasPrefix(mellon.url) != true { way = try #require(try await here.step(way), "\(way.body)") }
+    let end = try await here.carryOn(try await here.open(url))
+    #expect(end.body.contains("could not be told") && end.body.contains("<li>mellon</li>"), "\(end.body)")
+    #expect(!end.body.contains("<li>shibboleth</li>"))
+    #expect(try await isAsked(here, at: shibboleth))
+    // Once told, it is not told again.
+    #expect(try await !here.open(url).body.contains("could not be told"))
+
+    way = try await there.request(shibboleth.logoutURL(returning: shibboleth.openPageURL))
+    while way.location?.hasPrefix(mellon.url) != true { way = try #require(try await there.step(way), "\(way.body)") }
+    _ = try await there.open(url)
+    let answer = try #require(await there.history.first { $0.location?.contains("SAMLResponse=") == true }?.location)
+    let response = try await LogoutMessage.inRedirect(answer)
+    #expect(try await DocumentOracle.values(response, "//samlp:StatusCode/@Value") == [Self.success, Self.partial])
+    try await mellon.start()
+    try await federation.replaceMetadata("mellon", own)
+  }
+
   @Test("A request by SOAP ends the session here; it is a PartialLogout where somebody has the browser alone; it is taken once")
   func fromBackChannel() async throws {
     let federation = try FederationHouse.current
