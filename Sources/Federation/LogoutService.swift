@@ -142,6 +142,7 @@ package struct LogoutService: Sendable {
 
   /// Goes on without the relying party that the browser did not return from.
   package func skip(_ transaction: LogoutTransaction) async -> LogoutStep {
+    guard now().since(transaction.began) <= LogoutService.life else { return .done(failed: []) }
     var transaction = transaction
     if let current = transaction.current, let party = parties.party(id: current) { transaction.failed.append(party.shownName) }
     transaction.current = nil
@@ -180,6 +181,11 @@ package struct LogoutService: Sendable {
       }
     } else if message.binding != .soap {
       return await refused(.misdirected, party, "a signed LogoutRequest must name its Destination (\(expected))")
+    }
+    // Nothing could be ended, and Success would not be true.
+    if let encrypted = request.encryptedName, (try? NameID(encrypted: encrypted, keys: keys.decryptionKeys)) == nil {
+      return await refused(
+        .malformed, party, "the encrypted name cannot be read; it must be encrypted for the key in our metadata, by AES-GCM and RSA-OAEP")
     }
     let age = time.since(request.head.issueInstant)
     guard age <= RequestChecks.window, age >= .zero - RequestChecks.window else {

@@ -54,7 +54,10 @@ package struct IdentityProviderMetadata: Sendable {
       ]
       if let errorURL { role.append(("errorURL", errorURL)) }
       try writer.open(.md, "IDPSSODescriptor", role)
+      writer.open(.md, "Extensions")
+      try writer.algorithms()
       if let displayName { try writer.displayName(displayName) }
+      writer.close()
       for certificate in signingCertificates { try writer.keyDescriptor("signing", certificate) }
       for certificate in encryptionCertificates { try writer.keyDescriptor("encryption", certificate) }
       for (binding, location) in logout { try writer.endpoint("SingleLogoutService", binding, location) }
@@ -89,6 +92,13 @@ extension CanonicalWriter {
     close()
     close()
     close()
+    if use == "encryption" {
+      // Else AES-CBC is what partners take, and what they then send cannot be read here (Metadata 2.4.1.1).
+      for uri in [ContentEncryption.aes256GCM.uri, ContentEncryption.aes128GCM.uri, KeyTransportAlgorithm.rsaOAEP.uri] {
+        try open(.md, "EncryptionMethod", [("Algorithm", uri)])
+        close()
+      }
+    }
     close()
   }
 
@@ -99,13 +109,25 @@ extension CanonicalWriter {
 
   fileprivate mutating func displayName(_ name: String) throws(XMLFault) {
     let ui = CanonicalWriter.Namespace(prefix: "mdui", uri: "urn:oasis:names:tc:SAML:metadata:ui")
-    open(.md, "Extensions")
     open(ui, "UIInfo")
     // The reader must know the language (SAML V2.0 Metadata UI 2.1.2).
     try open(ui, "DisplayName", [], prefixed: [(.xml, "lang", "en")])
     try text(name)
     close()
     close()
-    close()
+  }
+
+  /// What a partner may sign with, best known first (SAML V2.0 Metadata Profile for Algorithm Support 2.3, 2.4). Shibboleth signs what it posts with SHA-1
+  /// where nothing is said.
+  fileprivate mutating func algorithms() throws(XMLFault) {
+    let support = CanonicalWriter.Namespace(prefix: "alg", uri: "urn:oasis:names:tc:SAML:metadata:algsupport")
+    for digest in DigestAlgorithm.allCases where digest != .sha1 {
+      try open(support, "DigestMethod", [("Algorithm", digest.uri)])
+      close()
+    }
+    for algorithm in SignatureAlgorithm.allCases where algorithm != .rsaSHA1 {
+      try open(support, "SigningMethod", [("Algorithm", algorithm.uri)])
+      close()
+    }
   }
 }

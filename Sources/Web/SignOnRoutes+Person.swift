@@ -123,7 +123,13 @@ extension SignOnRoutes {
   }
 
   func signOutPage(_ visit: Visit) async throws -> Response {
-    guard let session = try await session(visit) else { return pages.signedOut(failed: [], visit.texts, cookies: BrowserCookies.endSession) }
+    guard let session = try await session(visit) else {
+      // A relying party did not send the browser back: the way through the others goes on without it.
+      if let transaction = visit.cookies.logout.flatMap({ services.seal.openLogout($0, browser: visit.cookies.browserDigest) }) {
+        return try await show(await services.logout.skip(transaction), visit)
+      }
+      return pages.signedOut(failed: [], visit.texts, cookies: BrowserCookies.endSession)
+    }
     let transaction = SignOnTransaction(kind: .none, began: now(), browser: visit.cookies.browserDigest)
     return pages.signedIn(session, transaction: try services.seal.seal(transaction), applications: [], visit.texts).setting(visit.cookies.forBrowser)
   }

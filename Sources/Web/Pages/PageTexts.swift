@@ -109,8 +109,9 @@ struct PageTexts: Sendable {
           "Es gab zu viele fehlgeschlagene Versuche. Warten Sie einige Minuten und versuchen Sie es dann noch einmal.")
       }
       return say(
-        "There were too many failed tries. Wait \(minutes) minutes and try again.",
-        "Es gab zu viele fehlgeschlagene Versuche. Warten Sie \(minutes) Minuten und versuchen Sie es dann noch einmal.")
+        "There were too many failed tries. Wait \(minutes == 1 ? "a minute" : "\(minutes) minutes") and try again.",
+        "Es gab zu viele fehlgeschlagene Versuche. Warten Sie \(minutes == 1 ? "eine Minute" : "\(minutes) Minuten") und versuchen Sie es dann noch einmal."
+      )
     }
   }
 

@@ -218,6 +218,14 @@ struct Browser: Sendable {
     _ = try await command("POST", "/window/rect", ["width": .number(Double(width)), "height": .number(Double(height))])
   }
 
+  /// Makes the page's viewport as small as a phone's, which no window can be.
+  func setViewport(width: Int, height: Int) async throws {
+    let metrics: [String: JSONValue] = [
+      "width": .number(Double(width)), "height": .number(Double(height)), "deviceScaleFactor": .number(1), "mobile": .bool(false),
+    ]
+    _ = try await command("POST", "/goog/cdp/execute", ["cmd": .string("Emulation.setDeviceMetricsOverride"), "params": .object(metrics)])
+  }
+
   /// A picture of the whole window, kept under `.build/screenshots` until the next run replaces it.
   @discardableResult
   func screenshot(to name: String) async throws -> String {

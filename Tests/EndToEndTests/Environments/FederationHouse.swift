@@ -11,9 +11,13 @@ struct FederationHouse: Sendable {
 
   static func with(
     _ scenario: String, shibboleth options: ShibbolethServiceProvider.Options = ShibbolethServiceProvider.Options(), add: [String] = [],
-    _ body: (FederationHouse) async throws -> Void
+    threshold: Int = 50, _ body: (FederationHouse) async throws -> Void
   ) async throws {
-    try await House.with(scenario) { house in
+    var gateway = GatewayProcess.Options()
+    gateway.threshold = threshold
+    // Relying parties have certificates of the tests' own authority.
+    gateway.extra = "federation: {caFile: \"\(try await TestCertificates.shared.value.authority)\"}"
+    try await House.with(scenario, options: gateway) { house in
       let metadata = try await house.gatewayMetadata()
       let entityID = try await house.entityID()
       let shibboleth = try await ShibbolethServiceProvider(identityProvider: entityID, metadata: .document(metadata), options: options)
@@ -59,6 +63,52 @@ struct FederationHouse: Sendable {
         from: [$groups]
         groups: {as: name, atMost: 500}
     """
+
+  /// Gives a registered relying party another document of itself, as an administrator would by hand.
+  func replaceMetadata(_ name: String, _ text: String) async throws {
+    let file = try BuiltProgram.folder("metadata") + "/sp.xml"
+    defer { try? FileManager.default.removeItem(atPath: URL(fileURLWithPath: file).deletingLastPathComponent().path) }
+    try text.write(toFile: file, atomically: true, encoding: .utf8)
+    try await admin("rp", "edit", name, "--metadata", file)
+  }
+
+  /// PEM file of the primary token-signing certificate of a family, below the gateway's folder.
+  func certificate(_ family: String = "rsa") async throws -> String {
+    struct Key: Decodable {
+      var id: String
+      var family: String
+      var state: String
+    }
+    let keys = try await admin.json([Key].self, "certs", "list")
+    guard let key = keys.first(where: { $0.family == family && $0.state == "primary" }) else {
+      throw ServerProcess.Failure(description: "no primary key of \(family): \(keys)")
+    }
+    let file = house.gateway.folder + "/signing-\(family).pem"
+    try (try await admin("certs", "export", key.id)).write(toFile: file, atomically: true, encoding: .utf8)
+    return file
+  }
+
+  /// The sign-in page filled in and sent; the page must be one.
+  func fillIn(
+    _ page: CookieBrowser.Page, in browser: CookieBrowser, as name: String, password: String
+  ) async throws -> CookieBrowser.Page {
+    try await browser.submit(
+      try page.form(with: "password"), of: page, filling: ["userName": "\(name)@\(house.realm)", "password": password])
+  }
+
+  /// What `gatehouse trace` says of the reference on a page; for a page without one, the page.
+  func explained(_ page: CookieBrowser.Page) async throws -> String {
+    guard let reference = page.body.firstMatch(of: #/<code>([^<]+)<\/code>/#)?.output.1 else { return "\(page.url) \(page.status): \(page.body)" }
+    return try await admin("trace", String(reference))
+  }
+
+  /// The message that the browser carried to a relying party last.
+  func carried(by browser: CookieBrowser) async throws -> String {
+    guard let message = await browser.history.lazy.compactMap(\.samlMessage).last else {
+      throw ServerProcess.Failure(description: "nothing was carried:\n\(await browser.trail)")
+    }
+    return message
+  }
 
   /// Opens an address and goes on by forms without anything to fill in; at the sign-in page signs in as this person.
   func signIn(_ browser: CookieBrowser, _ url: String, as name: String, password: String? = nil) async throws -> CookieBrowser.Page {

@@ -42,3 +42,22 @@ enum LogoutMessage {
     "<S:Envelope xmlns:S=\"http://schemas.xmlsoap.org/soap/envelope/\"><S:Body>\(message)</S:Body></S:Envelope>"
   }
 }
+
+extension LogoutMessage {
+  /// A relying party's metadata with the logout services of one binding alone: `HTTP-POST`, `HTTP-Redirect` or `SOAP`.
+  static func metadata(_ document: String, keeping binding: String) -> String {
+    document.replacing(#/<(?:[A-Za-z0-9]+:)?SingleLogoutService\b[^>]*\/>/#) { match in
+      match.output.contains("bindings:\(binding)\"") ? String(match.output) : ""
+    }
+  }
+
+  /// The message of a redirect's query, decoded.
+  static func inRedirect(_ url: String) async throws -> String {
+    let items = URLComponents(string: url)?.queryItems ?? []
+    guard let packed = items.first(where: { $0.name == "SAMLRequest" || $0.name == "SAMLResponse" })?.value else {
+      throw DocumentOracle.Objection(description: "no message in \(url)")
+    }
+    let script = "import base64, sys, zlib; print(zlib.decompress(base64.b64decode(sys.argv[1]), -15).decode(), end='')"
+    return try await LeashedProcess.run("/usr/bin/python3", ["-c", script, packed])
+  }
+}

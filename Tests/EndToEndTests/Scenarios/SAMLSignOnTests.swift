@@ -4,18 +4,11 @@ import Testing
 /// People of a real Samba AD sign in at real relying parties.
 @Suite("SAML sign-on", .serialized)
 struct SAMLSignOnTests {
-  /// PEM file of the primary token-signing certificate.
-  private func certificate(of house: House) async throws -> String {
-    let file = FileManager.default.temporaryDirectory.path + "/gatehouse-signing-\(UUID().uuidString).pem"
-    try (try await house.admin("certs", "export")).write(toFile: file, atomically: true, encoding: .utf8)
-    return file
-  }
-
   @Test("Somebody signs in at Shibboleth and, without a second password, at mellon; attributes and groups arrive, and every signature holds")
   func signOn() async throws {
     try await FederationHouse.with("sign-on") { federation in
       let browser = CookieBrowser()
-      let oracle = DocumentOracle(certificate: try await certificate(of: federation.house))
+      let oracle = DocumentOracle(certificate: try await federation.certificate())
       for (index, party) in federation.parties.enumerated() {
         let page =
           index == 0
