@@ -105,6 +105,11 @@ import Testing
     #expect(PageLanguage.preferred(header) == language)
   }
 
+  @Test func `say when it is worth trying again, and only where it is`() throws {
+    for page in try Self.all("x") { #expect((page.headers[.retryAfter] != nil) == (page.status == .serviceUnavailable)) }
+    #expect(try Self.all("x").count { $0.status == .serviceUnavailable } == 1)
+  }
+
   @Test func `have words in every language for every refusal`() throws {
     for language in PageLanguage.allCases {
       let texts = PageTexts(language: language)

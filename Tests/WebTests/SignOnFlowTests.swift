@@ -101,6 +101,7 @@ import XMLSecurity
       gateway.script.answer("carol@contoso.com", with: .unknown(.directoryBusy))
       let unknown = try await browser.post("/sign-in", [("transaction", transaction), ("userName", "carol@contoso.com"), ("password", "right")])
       #expect(unknown.status == 503 && unknown.text.contains("could not be found out"))
+      #expect(unknown.value("Retry-After").flatMap { Int($0) }.map { (1...5).contains($0) } == true)
       // The same transaction still serves.
       #expect(
         try await browser.post("/sign-in", [("transaction", transaction), ("userName", "alice@contoso.com"), ("password", "right")]).status == 303)

@@ -217,6 +217,8 @@ struct Pages: Sendable {
       status: status, headers: Pages.headers(style: styleSource, scripts: scripts),
       body: .init(byteBuffer: ByteBuffer(string: head.html + style + rest.html)))
     for cookie in cookies { response.headers.append(HTTPField(name: .setCookie, value: cookie)) }
+    // RFC 9110 §10.2.3: whoever asks by machine is told when it is worth it again.
+    if status == .serviceUnavailable { response.headers[.retryAfter] = "\(Int.random(in: 1...5))" }
     return response
   }
 
