@@ -78,6 +78,8 @@ package struct ReceivedMessage: Sendable {
     self.detached = detached
     digest = Digests.sha256(document)
     do { root = try XMLElement.parse(document, limits: .message) } catch { throw MessageFault(error) }
+    // Signed or not: a document in which two elements have one name is made to be read in two ways.
+    do { try IdentifierCensus.check(root) } catch { throw MessageFault(.structure, error.detail) }
   }
 
   private static func message(_ fields: FormFields) throws(MessageFault) -> (MessageDirection, FormFields.Field) {

@@ -33,6 +33,7 @@ package struct LogoutRequest: Sendable {
       Vocabulary.saml("Issuer"), XMLName(Vocabulary.signatureNamespace, "Signature"), Vocabulary.samlp("Extensions"), Vocabulary.saml("NameID"),
       Vocabulary.saml("EncryptedID"), Vocabulary.samlp("SessionIndex"),
     ]
+    try root.allowNoText()
     for child in root.elements where !known.contains(child.name) {
       throw MessageFault(.structure, "<LogoutRequest> has a <\(child.name.local.prefix(64))> that does not belong there")
     }

@@ -98,6 +98,11 @@ extension XMLElement {
       }
       guard seen.insert(child.name).inserted else { throw MessageFault(.structure, "<\(name.local)> has several <\(child.name.local)>") }
     }
+    try allowNoText()
+  }
+
+  /// Refuses character data between the elements.
+  func allowNoText() throws(MessageFault) {
     for child in self.children {
       // White space between elements is all that may stand there.
       if case .text(let text) = child, text.utf8.contains(where: { $0 != 0x20 && $0 != 0x0a && $0 != 0x0d && $0 != 0x09 }) {

@@ -9,6 +9,8 @@ import Hummingbird
 struct BrowserCookies: Sendable {
   static let browserName = "__Host-gatehouse-browser"
   static let sessionName = "__Host-gatehouse-session"
+  /// What leaves room for the name and the attributes within the 4,096 bytes that browsers keep (RFC 6265bis §5.6).
+  static let longestValue = 3900
   static let logoutName = "__Host-gatehouse-logout"
 
   /// 32 random bytes that every browser gets at its first page; transactions are bound to it.

@@ -25,8 +25,20 @@ extension SignOnRoutes {
   func show(_ step: LogoutStep, _ visit: Visit) async throws -> Response {
     let ended = BrowserCookies.endSession
     func keep(_ transaction: LogoutTransaction) throws -> [String] {
-      ended + visit.cookies.forBrowser
-        + BrowserCookies.forLogout(try services.seal.sealLogout(transaction, browser: visit.cookies.browserDigest))
+      var transaction = transaction
+      var sealed = try services.seal.sealLogout(transaction, browser: visit.cookies.browserDigest)
+      // Browsers drop a cookie of more than 4,096 bytes, and with it the rest of the way: who does not fit is named as not told.
+      while sealed.utf8.count > BrowserCookies.longestValue {
+        if let last = transaction.waiting.popLast() {
+          transaction.failed.append(services.parties.party(id: last.relyingParty)?.shownName ?? "?")
+        } else if transaction.relayState != nil {
+          transaction.relayState = nil
+        } else {
+          break
+        }
+        sealed = try services.seal.sealLogout(transaction, browser: visit.cookies.browserDigest)
+      }
+      return ended + visit.cookies.forBrowser + BrowserCookies.forLogout(sealed)
     }
     switch step {
     case .away(let url, let transaction): return redirect(url, try keep(transaction))

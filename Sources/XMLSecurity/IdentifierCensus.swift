@@ -1,7 +1,7 @@
 /// All the identifiers of a tree: whatever a reader could take for an ID must be unique, or two readers find two elements (B1.6 of the attack list).
-struct IdentifierCensus {
+package struct IdentifierCensus {
   /// Throws for an identifier that is no NCName of at most 256 bytes, and for one that is there twice.
-  static func check(_ root: XMLElement) throws(SignatureFault) {
+  package static func check(_ root: XMLElement) throws(SignatureFault) {
     var seen: Set<[UInt8]> = []
     var left = [root]
     while let element = left.popLast() {
