@@ -159,11 +159,22 @@ import XMLSecurity
     #expect(try await lives(bob))
   }
 
+  @Test func `about somebody whose encrypted name cannot be read is refused, and says nothing of why`() async throws {
+    let visit = try await Visit()
+    let step = await visit.house.logout.receive(try visit.request(content: "<saml:EncryptedID><x/></saml:EncryptedID>"))
+    guard case .refused(let refusal) = step else {
+      Issue.record("\(step)")
+      return
+    }
+    #expect(refusal.reason == .malformed)
+    #expect(try await visit.isSignedIn)
+  }
+
   @Test func `about nobody whom we know is a success`() async throws {
     let visit = try await Visit()
     for (index, name) in [
       "<saml:NameID>mallory@contoso.com</saml:NameID>", "<saml:NameID>ALICE@contoso.com</saml:NameID>",
-      "<saml:NameID Format=\"\(NameIDFormat.persistent.rawValue)\">alice@contoso.com</saml:NameID>", "<saml:EncryptedID><x/></saml:EncryptedID>",
+      "<saml:NameID Format=\"\(NameIDFormat.persistent.rawValue)\">alice@contoso.com</saml:NameID>",
     ].enumerated() {
       #expect(try status(await visit.house.logout.receive(try visit.request(id: "_\(index)", content: name)), visit) == .success)
     }

@@ -11,6 +11,7 @@ extension SignOnServices {
   static func forTests(store: InMemoryStore, publicURL: String, now: @escaping @Sendable () -> Instant, logger: Logger) async throws -> SignOnServices
   {
     let identity = FederationIdentity(publicURL: publicURL, settings: FederationSettings(entityID: publicURL + "/saml/metadata"))
+    try await MadeKeys.shared.put(into: store, now: now)
     let keys = try await TokenSigningKeys.load(store: store, protector: OpenProtector(), host: "localhost", now: now)
     let parties = RelyingPartyDirectory(store: store)
     let outside = NobodyOutside()
@@ -34,4 +35,21 @@ extension SignOnServices {
 private struct NobodyOutside: MetadataFetcher, BackChannel {
   func fetch(_ url: String, limit: Int, timeout: Duration) async throws -> [UInt8] { throw MetadataProblem("nobody answers") }
   func post(soap envelope: [UInt8], to url: String, timeout: Duration) async throws -> [UInt8] { throw MetadataProblem("nobody answers") }
+}
+
+/// Keys that are made once for all gateways of the tests: RSA keys take as long as many tests.
+private actor MadeKeys {
+  static let shared = MadeKeys()
+  private var document: ProtectedDocument?
+
+  func put(into store: InMemoryStore, now: @escaping @Sendable () -> Instant) async throws {
+    if document == nil {
+      let first = InMemoryStore()
+      _ = try await TokenSigningKeys.load(store: first, protector: OpenProtector(), host: "localhost", now: now)
+      document = try await first.document("token-signing-keys")
+    }
+    guard var copy = document else { return }
+    copy.version = 0
+    try await store.putDocument(copy, audit: [])
+  }
 }
