@@ -16,7 +16,16 @@ struct SignOnPageTests {
     try await field.clear()
     try await field.type(name)
     try await browser.type(password, into: "#password")
-    try await browser.submit("#password")
+    try await send(browser, "#password")
+  }
+
+  /// Sends the form by Enter and waits for another page: the browser does not, and what is looked at next may still be the old one.
+  private func send(_ browser: Browser, _ field: String) async throws {
+    try await browser.run("window.isOld = true")
+    try await browser.submit(field)
+    try await browser.wait(for: "another page") {
+      try await $0.run("return window.isOld !== true && document.readyState === 'complete'") == .bool(true)
+    }
   }
 
   /// Fields as a screen reader has them: role and label.
@@ -75,7 +84,7 @@ struct SignOnPageTests {
         try await browser.type(person.password, into: "#password")
         try await browser.type(new, into: "#newPassword")
         try await browser.type(repeated, into: "#repeated")
-        try await browser.submit("#repeated")
+        try await send(browser, "#repeated")
       }
       try await change("Kurz.1", "Kurz.2")
       #expect(try await browser.find("[role=alert]").text.contains("stimmen nicht überein"))
