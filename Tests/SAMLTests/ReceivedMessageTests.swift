@@ -1,5 +1,6 @@
 import Bytes
 import Cryptography
+import Foundation
 import Testing
 import XMLSecurity
 
@@ -138,5 +139,16 @@ import XMLSecurity
       "<s:Envelope xmlns:s=\"\(soap)\"><s:Header><x s:mustUnderstand=\"1\"/></s:Header><s:Body><a/></s:Body></s:Envelope>",
     ] { #expect(fault { try SOAPEnvelope.body(Array(text.utf8)) } == .structure) }
     #expect(fault { try SOAPEnvelope.body(Array("<".utf8)) } == .xml)
+  }
+
+  @Test func `refuses a message in which two elements have one identifier, signed or not`() throws {
+    let document = try #require(
+      try? String(contentsOfFile: "\(URL(fileURLWithPath: #filePath).deletingLastPathComponent().path)/Attacks/request-id-twice.xml", encoding: .utf8)
+    )
+    #expect(throws: MessageFault.self) { try form("SAMLRequest=\(FormFields.encode(Array(document.utf8).base64))") }
+    #expect(throws: Never.self) {
+      try form(
+        "SAMLRequest=\(FormFields.encode(Array(document.replacing("<x xmlns=\"urn:x\" ID=\"_a\"/>", with: "<x xmlns=\"urn:x\"/>").utf8).base64))")
+    }
   }
 }
