@@ -23,6 +23,8 @@ package final class OutboundClient: Sendable {
     if let authorityFile { tls.additionalTrustRoots = [.certificates(try NIOSSLCertificate.fromPEMFile(authorityFile))] }
     var configuration = HTTPClient.Configuration(tlsConfiguration: tls, redirectConfiguration: .disallow)
     configuration.timeout.connect = .seconds(5)
+    // Who refuses a connection is not asked again until the time is over: somebody may be waiting for a page.
+    configuration.connectionPool.retryConnectionEstablishment = false
     client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
   }
 
