@@ -27,7 +27,7 @@ package struct AdmissionPolicy: Sendable, Equatable {
   package var first = 512
   /// How many are looked at in 100 ms while it is full, to see whether they are people at addresses of theirs: the fewest, the most, and where it begins.
   /// A look costs reading a body, so that there are fewer while the gateway itself is late, and more while it only waits for others.
-  package var fewestLooks = 2
+  package var fewestLooks = 0
   package var mostLooks = 256
   package var firstLooks = 64
 

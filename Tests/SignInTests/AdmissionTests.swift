@@ -94,7 +94,7 @@ struct AdmissionTests {
     var gate = state()
     #expect(gate.looks == 64)
     for _ in 0..<20 { gate.tick(waited: .zero, late: .milliseconds(101)) }
-    #expect(gate.looks == 2)
+    #expect(gate.looks == 0)
     for _ in 0..<60 { gate.tick(waited: .seconds(1)) }
     #expect(gate.looks == 256)
     _ = gate.meet(waited: .milliseconds(101))
