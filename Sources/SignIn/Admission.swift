@@ -29,7 +29,7 @@ package struct AdmissionPolicy: Sendable, Equatable {
   /// A look costs reading a body, so that there are fewer while the gateway itself is late, and more while it only waits for others.
   package var fewestLooks = 0
   package var mostLooks = 256
-  package var firstLooks = 64
+  package var firstLooks = 16
 
   package init() {}
 }
@@ -104,10 +104,10 @@ package struct AdmissionState: Sendable {
   /// To be called ten times a second with the longest wait that was found elsewhere: in all, and for the gateway's own processor.
   package mutating func tick(waited: Duration, late: Duration = .zero) {
     let wait = max(longestWait, waited, late)
-    if max(longestWait, late) > policy.patience {
+    if max(longestWait, late) > policy.patience / 2 {
       looks = max(policy.fewestLooks, looks * 7 / 10)
     } else {
-      looks = min(policy.mostLooks, looks + looks / 4 + 1)
+      looks = min(policy.mostLooks, looks + looks / 10 + 1)
     }
     if wait > policy.patience {
       limit = max(policy.fewest, min(limit, busiest) * 7 / 10)

@@ -92,7 +92,7 @@ struct AdmissionTests {
   @Test("While the gateway itself is late few are looked at; while it only waits for others, many")
   func looks() {
     var gate = state()
-    #expect(gate.looks == 64)
+    #expect(gate.looks == 16)
     for _ in 0..<20 { gate.tick(waited: .zero, late: .milliseconds(101)) }
     #expect(gate.looks == 0)
     for _ in 0..<60 { gate.tick(waited: .seconds(1)) }
