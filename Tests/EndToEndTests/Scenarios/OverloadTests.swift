@@ -33,8 +33,8 @@ struct OverloadScenario {
     let obstacles = Tally()
     try await SignInLoad.run(crowd, realm: house.realm, people: people, clients: clients, tally: tally, patience: .seconds(1), ramp: ramp) {
       try await Task.sleep(for: ramp)
-      // A gateway that has the whole machine answers all of these: so it gets a fifth of one processor.
-      try await Starvation.with([process], share: 20) {
+      // A gateway that has the whole machine answers all of these: so it gets a third of one processor.
+      try await Starvation.with([process], share: 33) {
         let end = ContinuousClock.now.advanced(by: RunLength.of(.seconds(4), long: .seconds(600)))
         while ContinuousClock.now < end {
           for person in people {
