@@ -67,7 +67,9 @@ let package = Package(
 
     .target(
       name: "Federation",
-      dependencies: ["Identity", "Bytes", "Cryptography", "XMLSecurity", "SAML", "CertificateLifecycle", logging, metrics]),
+      dependencies: ["Identity", "Bytes", "Cryptography", "XMLSecurity", "SAML", "CertificateLifecycle", logging, metrics],
+      // The regular expressions of claims ask Foundation's ICU directly, for its limit of time; Foundation's module does not link it for others.
+      linkerSettings: [.linkedLibrary("_FoundationICU")]),
 
     // Ring 2: doors.
     .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap2-dev"])]),

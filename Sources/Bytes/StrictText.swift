@@ -22,14 +22,17 @@ extension Collection<UInt8> {
   package var base64: String { Base64.encode(self, url: false) }
 
   /// Lower-case hexadecimal, two digits a byte.
-  package var hexadecimal: String {
-    let digits = Array("0123456789abcdef".utf8)
-    var result: [UInt8] = []
-    result.reserveCapacity(count * 2)
-    for byte in self {
-      result.append(digits[Int(byte >> 4)])
-      result.append(digits[Int(byte & 15)])
+  package var hexadecimal: String { hexadecimalText(Array(self)) }
+}
+
+/// Not generic: other modules call it, and a generic loop over bytes would not be specialised for them.
+private func hexadecimalText(_ bytes: [UInt8]) -> String {
+  func digit(_ value: UInt8) -> UInt8 { value < 10 ? 0x30 + value : 0x57 + value }
+  return String(unsafeUninitializedCapacity: bytes.count * 2) { text in
+    for index in bytes.indices {
+      text[2 * index] = digit(bytes[index] >> 4)
+      text[2 * index + 1] = digit(bytes[index] & 15)
     }
-    return String(decoding: result, as: UTF8.self)
+    return bytes.count * 2
   }
 }

@@ -81,17 +81,19 @@ struct ClaimTable: Sendable {
   }
 
   private static func apply(_ change: Change, to values: [String], claim: String) throws(ClaimProblem) -> [String] {
-    let tooLong = ClaimProblem(detail: "a value of claim \(claim) is too long for its regular expression (\(BoundedPattern.longestValue) bytes)")
+    let unmatched = ClaimProblem(
+      detail: "a value of claim \(claim) is too long for its regular expression (\(BoundedPattern.longestValue) bytes), or takes it too long to match"
+    )
     var result: [String] = []
     for value in values {
       switch change {
       case .lowerCase: result.append(value.lowercased())
       case .upperCase: result.append(value.uppercased())
       case .replace(let pattern, let replacement):
-        guard let changed = pattern.replaced(value, with: replacement) else { throw tooLong }
+        guard let changed = pattern.replaced(value, with: replacement) else { throw unmatched }
         result.append(changed)
       case .keep(let pattern):
-        guard let matches = pattern.matches(value) else { throw tooLong }
+        guard let matches = pattern.matches(value) else { throw unmatched }
         if matches { result.append(value) }
       }
     }

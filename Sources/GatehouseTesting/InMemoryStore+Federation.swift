@@ -82,8 +82,9 @@ extension InMemoryStore: FederationSettingsStore {
 }
 
 extension InMemoryStore: SessionStore {
-  package func begin(_ session: Session, replacing old: [UInt8]?, audit: [AuditEvent]) async throws {
+  package func begin(_ session: Session, replacing old: [UInt8]?, audit: [AuditEvent]) async throws -> Bool {
     try check()
+    guard !isBlocked(session.person.object) else { return false }
     guard federation.sessions[session.digest] == nil else { throw StoreError.conflict("a session of this digest exists already") }
     federation.sessions[session.digest] = session
     if let old, let before = federation.sessions.removeValue(forKey: old) {
@@ -91,6 +92,7 @@ extension InMemoryStore: SessionStore {
       if before.person.object == session.person.object { federation.participants[session.digest] = moved }
     }
     record(audit)
+    return true
   }
 
   package func session(digest: [UInt8], now: Instant) async throws -> Session? {

@@ -196,6 +196,10 @@ extension InMemoryStore: LockoutStore {
     record(audit)
   }
 
+  func isBlocked(_ object: DirectoryObject) -> Bool {
+    lockoutObjects[object]?.blocked == true || lockoutNames.values.contains { $0.object == object && $0.state.blocked }
+  }
+
   package func locked(now: Instant, limit: Int) async throws -> [LockedPerson] {
     try check()
     func isBarred(_ state: LockoutState) -> Bool {

@@ -30,7 +30,9 @@ package struct Session: Sendable, Equatable {
 package protocol SessionStore: Sendable {
   /// Begins a session. Where it replaces one of the same person, the relying parties of that one are those of the new one, and the old one is gone; one of
   /// another person just ends.
-  func begin(_ session: Session, replacing old: [UInt8]?, audit: [AuditEvent]) async throws
+  ///
+  /// Answers false, and writes nothing, where the person is blocked: who is blocked between the verdict and now gets no session.
+  func begin(_ session: Session, replacing old: [UInt8]?, audit: [AuditEvent]) async throws -> Bool
   /// Nil where there is none that lives at `now`.
   func session(digest: [UInt8], now: Instant) async throws -> Session?
   /// Ends a session; nothing happens (and nothing is audited) where there is none. Answers whether there was one.

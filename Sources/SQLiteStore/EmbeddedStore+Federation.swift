@@ -80,25 +80,27 @@ extension EmbeddedStore: FederationSettingsStore {
 }
 
 extension EmbeddedStore: SessionStore {
-  package func begin(_ session: Session, replacing old: [UInt8]?, audit: [AuditEvent]) async throws {
+  package func begin(_ session: Session, replacing old: [UInt8]?, audit: [AuditEvent]) async throws -> Bool {
     let document = try JSONEncoder().encode(session.person)
-    try await write(audit: audit) { database in
+    return try await write(auditing: { $0 ? audit : [] }) { database in
       guard try database.row("SELECT 1 FROM session WHERE digest = ?", Data(session.digest)) == nil else {
         throw StoreError.conflict("a session of this digest exists already")
       }
       let object = session.person.object
+      guard try !database.isBlocked(object) else { return false }
       try database.run(
         """
         INSERT INTO session (digest, realm, object, user_name, person, authenticated, ends, is_kept) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
         """, Data(session.digest), object.realm.text.blob, Data(object.id.bytes), session.userName.blob, document, session.authenticated.stored,
         session.ends.stored, session.isKept)
-      guard let old else { return }
+      guard let old else { return true }
       try database.run(
         """
         UPDATE OR IGNORE participant SET session = ?1 WHERE session = ?2
           AND EXISTS (SELECT 1 FROM session WHERE digest = ?2 AND realm = ?3 AND object = ?4)
         """, Data(session.digest), Data(old), object.realm.text.blob, Data(object.id.bytes))
       try database.run("DELETE FROM session WHERE digest = ?", Data(old))
+      return true
     }
   }
 

@@ -114,6 +114,17 @@ extension LockoutState {
   }
 }
 
+extension Database {
+  /// Whether an administrator has blocked a person, under whatever name.
+  func isBlocked(_ object: DirectoryObject) throws -> Bool {
+    try row(
+      """
+      SELECT 1 FROM lockout_object WHERE realm = ?1 AND object = ?2 AND blocked = 1
+        UNION ALL SELECT 1 FROM lockout_name WHERE realm = ?1 AND object = ?2 AND blocked = 1 LIMIT 1
+      """, object.realm.text.blob, Data(object.id.bytes)) != nil
+  }
+}
+
 extension Row {
   /// The state in the first six columns.
   func lockoutState() throws -> LockoutState {

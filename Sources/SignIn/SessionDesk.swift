@@ -30,10 +30,10 @@ package struct SessionDesk: Sendable {
     self.policy = policy
   }
 
-  /// Begins a session for somebody whose password was just judged; answers its secret. Throws `StoreError`.
+  /// Begins a session for somebody whose password was just judged; answers its secret, or nil where they were blocked meanwhile. Throws `StoreError`.
   package func begin(
     _ person: AcceptedPerson, userName: String, keeping: Bool, replacing old: Session?, reference: Reference, address: IPAddress?, now: Instant
-  ) async throws -> (secret: Secret, session: Session) {
+  ) async throws -> (secret: Secret, session: Session)? {
     let secret = Secret(RandomBytes.generate(32))
     let isKept = keeping && policy.offersKeeping
     let session = Session(
@@ -43,7 +43,7 @@ package struct SessionDesk: Sendable {
       time: now, kind: .sessionBegan, reference: reference, actor: "gatehouse", realm: person.object.realm, subject: cut(userName, 512),
       object: person.object.id, outcome: "done", details: ["ends": session.ends.description])
     event.details["address"] = address?.description
-    try await store.begin(session, replacing: old?.digest, audit: [event])
+    guard try await store.begin(session, replacing: old?.digest, audit: [event]) else { return nil }
     if let old { memory.forget(old.digest) }
     return (secret, session)
   }

@@ -296,10 +296,41 @@ func segment(_ name: String, of context: GatewayRequestContext) throws -> String
   return encoded.removingPercentEncoding ?? encoded
 }
 
-/// The JSON body of an admin request. Throws `RequestFault`.
-func decodeAdmin<T: Decodable>(_ request: Request, limit: Int = 64 * 1024) async throws -> T {
+/// The JSON body of an admin request. Throws `RequestFault`, for a field that the message does not have as well: a misspelt switch of a relying party
+/// that is ignored would be taken for set.
+func decodeAdmin<T: Codable>(_ request: Request, limit: Int = 64 * 1024) async throws -> T {
   var request = request
   let bytes = try await request.readBody(limit: limit)
   do { _ = try JSONText(object: bytes) } catch { throw RequestFault.malformed("The body is not the JSON that is expected: \(error).") }
-  do { return try JSONDecoder().decode(T.self, from: Data(bytes)) } catch { throw RequestFault.malformed(describe(error)) }
+  let message: T
+  do { message = try JSONDecoder().decode(T.self, from: Data(bytes)) } catch { throw RequestFault.malformed(describe(error)) }
+  if let unknown = try unknownField(in: try JSONSerialization.jsonObject(with: Data(bytes)), of: message) {
+    throw RequestFault.malformed("There is no field `\(unknown.prefix(128))` here.")
+  }
+  return message
+}
+
+/// The path of a field of the JSON that the message read from it does not write again; nil where there is none. A null counts as absent.
+private func unknownField(in json: Any, of message: some Encodable) throws -> String? {
+  func difference(_ json: Any, _ known: Any?, path: String) -> String? {
+    switch json {
+    case is NSNull: return nil
+    case let fields as [String: Any]:
+      let known = known as? [String: Any]
+      for (name, value) in fields.sorted(by: { $0.key < $1.key }) {
+        let path = path.isEmpty ? name : "\(path).\(name)"
+        if known?[name] == nil, !(value is NSNull) { return path }
+        if let found = difference(value, known?[name], path: path) { return found }
+      }
+    case let values as [Any]:
+      let known = known as? [Any]
+      for (index, value) in values.enumerated() {
+        let counterpart = known.flatMap { index < $0.count ? $0[index] : nil }
+        if let found = difference(value, counterpart, path: "\(path)[\(index)]") { return found }
+      }
+    default: break
+    }
+    return nil
+  }
+  return difference(json, try JSONSerialization.jsonObject(with: try JSONEncoder().encode(message)), path: "")
 }

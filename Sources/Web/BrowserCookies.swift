@@ -23,12 +23,12 @@ struct BrowserCookies: Sendable {
   init(_ request: Request) {
     var values: [String: String] = [:]
     for header in request.headers[values: .cookie] {
-      for pair in header.split(separator: ";") {
-        let parts = pair.split(separator: "=", maxSplits: 1)
+      for pair in header.utf8.split(separator: UInt8(ascii: ";")) {
+        let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1)
         guard parts.count == 2 else { continue }
-        let name = parts[0].trimmingCharacters(in: .whitespaces)
+        let name = trimmed(parts[0])
         // The first one counts; nobody but this host can set a second (`__Host-`).
-        if values[name] == nil { values[name] = parts[1].trimmingCharacters(in: .whitespaces) }
+        if values[name] == nil { values[name] = trimmed(parts[1]) }
       }
     }
     func secret(_ name: String) -> Secret? {
@@ -62,6 +62,13 @@ struct BrowserCookies: Sendable {
     let age = life.map { "; Max-Age=\($0.components.seconds)" } ?? ""
     return "\(name)=\(value); Path=/; Secure; HttpOnly; SameSite=None\(age)"
   }
+}
+
+/// Without the spaces and tabs around it (RFC 9110 §5.6.3).
+private func trimmed(_ text: Substring.UTF8View) -> String {
+  func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
+  guard let first = text.firstIndex(where: { !isBlank($0) }), let last = text.lastIndex(where: { !isBlank($0) }) else { return "" }
+  return String(Substring(text[first...last]))
 }
 
 extension Response {

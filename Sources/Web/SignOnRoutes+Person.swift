@@ -116,8 +116,15 @@ extension SignOnRoutes {
     _ person: AcceptedPerson, userName: String, keeping: Bool, reference: Reference, transaction sealed: String, _ visit: Visit
   ) async throws -> Response {
     let old = try await session(visit)
-    let (secret, session) = try await services.sessions.begin(
-      person, userName: userName, keeping: keeping, replacing: old, reference: reference, address: visit.address, now: now())
+    guard
+      let (secret, session) = try await services.sessions.begin(
+        person, userName: userName, keeping: keeping, replacing: old, reference: reference, address: visit.address, now: now())
+    else {
+      var form = Pages.SignInForm(transaction: sealed, userName: userName, offersKeeping: services.sessions.policy.offersKeeping, keeps: keeping)
+      form.error = visit.texts.refusal(RefusalReason.blockedByAdministrator.outerCode, retryAfter: nil)
+      form.reference = reference
+      return pages.signIn(form, visit.texts)
+    }
     let life = session.isKept ? services.sessions.policy.keptLife : nil
     return redirect("/continue?t=\(sealed)", visit.cookies.forSession(secret, life: life))
   }

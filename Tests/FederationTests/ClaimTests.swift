@@ -122,6 +122,22 @@ import XMLSecurity
     #expect(BoundedPattern.problem(pattern) != nil)
   }
 
+  @Test(arguments: [".*.*.*=", "a*a*a*a*a*b"]) func `refuses a token rather than match for minutes`(_ pattern: String) throws {
+    let expression = try #require(BoundedPattern(pattern))
+    let value = String(repeating: "a", count: BoundedPattern.longestValue)
+    #expect(expression.matches(value) == nil && expression.replaced(value, with: "") == nil)
+    let rule = ClaimRule(name: "m", sources: [.directory("mail")], changes: [.keep(pattern: pattern)])
+    #expect(problem { _ = try values(rule, try facts(["mail": [value]])) }?.contains("too long to match") == true)
+    #expect(expression.matches("b") == (pattern.hasSuffix("b")))
+  }
+
+  @Test func `replaces every match, with groups and escapes, in any script`() throws {
+    let expression = try #require(BoundedPattern("([a-zäöü]+)@([a-z]+)\\.com"))
+    #expect(expression.replaced("jörg@contoso.com, x@y.com", with: "\\$$2:$1 😀") == "$contoso:jörg 😀, $y:x 😀")
+    #expect(expression.replaced("", with: "x") == "" && expression.replaced("no", with: "$1") == "no")
+    #expect(expression.replaced("a@b.com", with: "$7") == nil)
+  }
+
   @Test func `is checked line by line before it is kept`() {
     let good = ClaimRule(name: "n", sources: [.directory("cn")])
     #expect(good.problem == nil)

@@ -19,7 +19,8 @@ import Testing
   private func begin(_ desk: SessionDesk, _ person: AcceptedPerson, keeping: Bool = false, replacing: Session? = nil) async throws -> (
     secret: Secret, session: Session
   ) {
-    try await desk.begin(person, userName: "alice", keeping: keeping, replacing: replacing, reference: Reference(), address: nil, now: time.now)
+    try #require(
+      await desk.begin(person, userName: "alice", keeping: keeping, replacing: replacing, reference: Reference(), address: nil, now: time.now))
   }
 
   @Test func `gives a secret of 32 bytes that opens the session, and that the store does not know`() async throws {

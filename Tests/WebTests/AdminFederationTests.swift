@@ -70,6 +70,11 @@ import XMLSecurity
         ("{\"name\":\"a b\",\"entityId\":\"https://a\",\"consumers\":[\"https://a/b\"]}", 400, "1 to 64"),
         ("{\"name\":\"wiki\",\"entityId\":\"https://other\",\"consumers\":[\"https://a/b\"]}", 409, "taken"),
         ("{\"name\":\"other\",\"entityId\":\"https://wiki.example\",\"consumers\":[\"https://a/b\"]}", 409, "taken"),
+        ("{\"entityId\":\"https://a\",\"consumers\":[\"https://a/b\"],\"signature\":\"both\"}", 400, "no field `signature`"),
+        (
+          "{\"entityId\":\"https://a\",\"consumers\":[\"https://a/b\"],\"claims\":[{\"name\":\"m\",\"from\":[\"mail\"],\"group\":{}}]}", 400,
+          "no field `claims[0].group`"
+        ),
         ("{\"metadata\":\"!\"}", 400, "whole"), ("{\"metadata\":\"PHgvPg==\"}", 400, "metadata of an entity"),
         ("{\"metadata\":\"\(document(consumer: "http://wiki.example/acs"))\"}", 400, "https only"),
         ("{\"metadata\":\"\(document())\",\"metadataSigner\":\"AAAA\"}", 400, "X.509"),
@@ -158,9 +163,10 @@ import XMLSecurity
       let provider = try TestServiceProvider("wiki", now: gateway.time.now)
       try await gateway.store.add(provider.registration("wiki"), audit: [])
       try await gateway.federation.parties.refresh()
-      let session = try await gateway.federation.sessions.begin(
-        ScriptedValidator.person(realm: try name("contoso.com")), userName: "alice", keeping: false, replacing: nil, reference: Reference(),
-        address: nil, now: gateway.time.now)
+      let session = try #require(
+        await gateway.federation.sessions.begin(
+          ScriptedValidator.person(realm: try name("contoso.com")), userName: "alice", keeping: false, replacing: nil, reference: Reference(),
+          address: nil, now: gateway.time.now))
       let request = provider.message("AuthnRequest", at: gateway.time.now, destination: gateway.federation.identity.signOnURL)
       let step = await gateway.federation.signOn.receive(
         try ReceivedMessage(query: try provider.redirect(request)), session: session.session, browser: [UInt8](repeating: 1, count: 32))

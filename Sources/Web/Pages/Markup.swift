@@ -56,15 +56,15 @@ struct Markup: Sendable, ExpressibleByStringInterpolation {
   private static func isPlain(_ text: String) -> Bool {
     var text = text
     return text.withUTF8 { bytes in
-      for byte in bytes where !plain[Int(byte)] { return false }
+      // Constants and no table: a table is a global, and looked for again at every byte.
+      for byte in bytes {
+        switch byte {
+        case 0x22, 0x26, 0x27, 0x3c, 0x3e, 0x60: return false
+        case 0x20..<0x7f: continue
+        default: return false
+        }
+      }
       return true
-    }
-  }
-
-  private static let plain = (0..<256).map { byte in
-    switch UInt8(truncatingIfNeeded: byte) {
-    case 0x22, 0x26, 0x27, 0x3c, 0x3e, 0x60: false
-    case let byte: byte >= 0x20 && byte < 0x7f
     }
   }
 }
