@@ -6,13 +6,19 @@ import SAML
 package protocol RelyingPartyStore: Sendable {
   /// A number that is another one after every change of any relying party: whoever holds a copy asks for this, not for all of them.
   func relyingPartiesVersion() async throws -> Int64
-  func relyingParties() async throws -> [RelyingParty]
+  /// The relying parties that are not of the version in `known`, by name, and the ids of all that there are. Throws `StoreError`.
+  func relyingParties(besides known: [Identifier: Int64]) async throws -> (changed: [RelyingParty], all: Set<Identifier>)
   /// Throws `StoreError.conflict` where the name or the entityID is taken.
   func add(_ party: RelyingParty, audit: [AuditEvent]) async throws
   /// Replaces the row whose version is `party.version`. Throws `StoreError.conflict` where it has moved on, `.notFound` where it is gone.
   func update(_ party: RelyingParty, audit: [AuditEvent]) async throws
   /// Removes it with its persistent names and its part in sessions. Throws `StoreError.notFound`.
   func remove(relyingParty id: Identifier, audit: [AuditEvent]) async throws
+}
+
+extension RelyingPartyStore {
+  /// All of them, by name. Throws `StoreError`.
+  package func relyingParties() async throws -> [RelyingParty] { try await relyingParties(besides: [:]).changed }
 }
 
 /// A relying party's part in somebody's session: what a logout needs (Profiles 4.4).

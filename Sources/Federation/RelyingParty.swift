@@ -18,8 +18,8 @@ package struct RelyingParty: Sendable, Equatable, Codable {
   package var consumers: [ServiceProviderMetadata.Endpoint]
   package var logout: [ServiceProviderMetadata.Endpoint] = []
   /// DER; every one may have signed its requests.
-  package var signingCertificates: [[UInt8]] = []
-  package var encryptionCertificates: [[UInt8]] = []
+  @Base64List package var signingCertificates: [[UInt8]] = []
+  @Base64List package var encryptionCertificates: [[UInt8]] = []
   package var encryptionMethods: [String] = []
   /// From where it is read anew, and what came of that.
   package var source: MetadataSource?

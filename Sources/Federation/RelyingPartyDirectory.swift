@@ -32,19 +32,22 @@ package final class RelyingPartyDirectory: Sendable {
 
   package init(store: any RelyingPartyStore) { self.store = store }
 
-  /// Reads all relying parties anew if any has changed. Throws `StoreError`; the old copy stays then.
+  /// Reads the relying parties that have changed. Throws `StoreError`; the old copy stays then.
   package func refresh() async throws {
     let version = try await store.relyingPartiesVersion()
     guard table.withLock({ $0.version != version }) else { return }
-    var fresh = Table()
-    fresh.version = version
-    for party in try await store.relyingParties() {
-      fresh.byEntityID[Array(party.entityID.utf8)] = party
-      fresh.byID[party.id] = party
+    let before = table.withLock { $0.byID }
+    let (changed, all) = try await store.relyingParties(besides: before.mapValues(\.version))
+    var parties = before.filter { all.contains($0.key) }
+    for party in changed { parties[party.id] = party }
+    let needs = RelyingPartyDirectory.needs(of: parties.values)
+    let byEntityID = Dictionary(parties.values.map { (Array($0.entityID.utf8), $0) }, uniquingKeysWith: { first, _ in first })
+    let complete = parties
+    table.withLock { table in
+      // What was worked out of those that are as they were is kept.
+      let prepared = table.prepared.filter { complete[$0.key]?.version == $0.value.party.version }
+      table = Table(version: version, byEntityID: byEntityID, byID: complete, prepared: prepared, needs: needs)
     }
-    fresh.needs = RelyingPartyDirectory.needs(of: fresh.byID.values)
-    let complete = fresh
-    table.withLock { $0 = complete }
   }
 
   package func party(entityID: String) -> RelyingParty? { table.withLock { $0.byEntityID[Array(entityID.utf8)] } }

@@ -49,6 +49,20 @@ package enum RelyingPartyStoreContract {
       #expect(try await store.relyingPartiesVersion() != after)
       #expect(try await store.relyingParties().first?.version == 2)
     },
+    .init("who knows some versions is given what is not of them, and the ids of all") { (store: Store) async throws in
+      for name in ["a", "b", "c"] { try await store.add(Example.party(name), audit: []) }
+      let all = try await store.relyingParties()
+      #expect(all.map(\.name) == ["a", "b", "c"])
+      let known = Dictionary(uniqueKeysWithValues: all.map { ($0.id, $0.version) })
+      #expect(try await store.relyingParties(besides: known).changed.isEmpty)
+      var second = all[1]
+      second.disabled = true
+      try await store.update(second, audit: [])
+      try await store.remove(relyingParty: all[2].id, audit: [])
+      let (changed, left) = try await store.relyingParties(besides: known)
+      #expect(changed.map(\.name) == ["b"] && changed.first?.disabled == true && changed.first?.version == 2)
+      #expect(left == [all[0].id, all[1].id])
+    },
     .init("a name and an entityID are given once, and a refused write leaves nothing, not even its audit row") { (store: Store) async throws in
       try await store.add(Example.party("wiki"), audit: [])
       await expectConflict { try await store.add(Example.party("wiki"), audit: [Sample.event(.relyingPartyAdded)]) }

@@ -25,9 +25,10 @@ extension InMemoryStore: RelyingPartyStore {
     return federation.partiesVersion
   }
 
-  package func relyingParties() async throws -> [RelyingParty] {
+  package func relyingParties(besides known: [Identifier: Int64]) async throws -> (changed: [RelyingParty], all: Set<Identifier>) {
     try check()
-    return federation.parties.values.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+    let changed = federation.parties.values.filter { known[$0.id] != $0.version }
+    return (changed.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }, Set(federation.parties.keys))
   }
 
   package func add(_ party: RelyingParty, audit: [AuditEvent]) async throws {

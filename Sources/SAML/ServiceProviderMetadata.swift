@@ -28,8 +28,8 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
   package var requestsAreSigned: Bool
   package var wantsAssertionsSigned: Bool
   /// DER of each certificate; what else a certificate says than its key does not matter here.
-  package var signingCertificates: [[UInt8]]
-  package var encryptionCertificates: [[UInt8]]
+  @Base64List package var signingCertificates: [[UInt8]]
+  @Base64List package var encryptionCertificates: [[UInt8]]
   /// URIs of md:EncryptionMethod, in the order of preference.
   package var encryptionMethods: [String]
   package var consumers: [Endpoint]

@@ -10,14 +10,21 @@ extension EmbeddedStore: RelyingPartyStore {
     try await read { try $0.row("SELECT parties_version FROM federation")?.integer(0) ?? 0 }
   }
 
-  package func relyingParties() async throws -> [RelyingParty] {
+  package func relyingParties(besides known: [Identifier: Int64]) async throws -> (changed: [RelyingParty], all: Set<Identifier>) {
     try await read { database in
       let decoder = JSONDecoder()
-      return try database.rows("SELECT document, version FROM relying_party ORDER BY name").map { row in
+      var changed: [RelyingParty] = []
+      var all: Set<Identifier> = []
+      for row in try database.rows("SELECT id, version FROM relying_party ORDER BY name") {
+        let (id, version) = (try row.identifier(0), try row.integer(1))
+        all.insert(id)
+        guard known[id] != version else { continue }
+        guard let row = try database.row("SELECT document FROM relying_party WHERE id = ?", Data(id.bytes)) else { continue }
         guard var party = try? decoder.decode(RelyingParty.self, from: Data(try row.bytes(0))) else { throw row.damaged(0) }
-        party.version = try row.integer(1)
-        return party
+        party.version = version
+        changed.append(party)
       }
+      return (changed, all)
     }
   }
 
