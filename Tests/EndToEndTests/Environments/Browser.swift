@@ -157,7 +157,11 @@ struct Browser: Sendable {
     return Element(url: session + "/element/" + id)
   }
 
-  func click(_ css: String) async throws { try await find(css).click() }
+  /// Clicks on the first that fits as soon as there is one: a page may still be on its way.
+  func click(_ css: String) async throws {
+    try await wait(for: css) { try await !$0.findAll(css).isEmpty }
+    try await find(css).click()
+  }
 
   /// Writes into a field.
   func type(_ text: String, into css: String) async throws { try await find(css).type(text) }

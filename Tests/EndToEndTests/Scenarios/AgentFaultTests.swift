@@ -172,10 +172,11 @@ struct AgentFaultScenario {
     }
   }
 
-  /// Whether no connection could be made.
+  /// Whether no connection could be made. A gateway that closes its door in the middle of a TLS handshake has not heard a request either: the
+  /// client may ask another node without asking twice.
   private static func neverHeard(_ error: any Error) -> Bool {
     let text = "\(error)"
-    return ["Connection refused", "connectTimeout", "ECONNREFUSED", "NIOConnectionError"].contains { text.contains($0) }
+    return ["Connection refused", "connectTimeout", "ECONNREFUSED", "NIOConnectionError", "EOF during handshake"].contains { text.contains($0) }
   }
 
   /// Whether a connection ended before its request was answered. It may have been one that was closed after its last answer, while the request was

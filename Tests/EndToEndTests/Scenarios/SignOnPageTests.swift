@@ -197,7 +197,8 @@ struct SignOnPageTests {
         if !scripted { try await browser.click("button") }
       }
       func arrive() async throws {
-        if !scripted { try await browser.click("button") }
+        // The button that leads to the consumer, not one of a page that is about to go.
+        if !scripted { try await browser.click("form[action='\(consumer.url)'] button") }
         try await browser.wait(forURL: consumer.destination)
         #expect(try await browser.title == "Arrived elsewhere")
         #expect(Browser.violations(in: try await browser.complaints()) == [])
