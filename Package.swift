@@ -129,7 +129,7 @@ let package = Package(
       dependencies: [
         "Federation", "SAML", "XMLSecurity", "Identity", "CertificateLifecycle", "Cryptography", "Bytes", "GatehouseTesting", crypto, logging,
       ]),
-    .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes"]),
+    .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes", "GatehouseTesting"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
     .testTarget(name: "SignInTests", dependencies: ["SignIn", "Identity", "Bytes", "GatehouseTesting"]),
     .testTarget(

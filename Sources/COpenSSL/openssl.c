@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/obj_mac.h>
+#include <openssl/pkcs12.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
@@ -301,4 +302,28 @@ int gatehouse_certificate_make(
   X509_NAME_free(subject);
   X509_free(certificate);
   return hand_over(encoded, size, out, length);
+}
+
+int gatehouse_pkcs12_open(
+    const uint8_t *bytes, size_t count, const char *password, gatehouse_key **key, uint8_t *certificate, size_t *length) {
+  const unsigned char *cursor = bytes;
+  EVP_PKEY *private_key = NULL;
+  X509 *own = NULL;
+  *key = NULL;
+  if (count > LONG_MAX) return 0;
+  PKCS12 *bag = d2i_PKCS12(NULL, &cursor, (long)count);
+  int holds = bag != NULL && PKCS12_parse(bag, password, &private_key, &own, NULL) == 1 && private_key != NULL && own != NULL;
+  PKCS12_free(bag);
+  if (holds) {
+    unsigned char *encoded = NULL;
+    int size = i2d_X509(own, &encoded);
+    holds = hand_over(encoded, size, certificate, length);
+  }
+  if (holds) {
+    *key = (gatehouse_key *)private_key;
+  } else {
+    EVP_PKEY_free(private_key);
+  }
+  X509_free(own);
+  return done(holds);
 }

@@ -57,13 +57,15 @@ package struct LogoutService: Sendable {
   private let audit: any AuditLog
   private let identity: FederationIdentity
   private let backChannel: any BackChannel
+  private let observer: (any TokenObserver)?
   private let now: @Sendable () -> Instant
   private let logger: Logger
 
   package init(
     parties: RelyingPartyDirectory, keys: TokenSigningKeys, store: any FederationStore, sessions: any SessionStore, audit: any AuditLog,
-    identity: FederationIdentity, backChannel: any BackChannel, now: @escaping @Sendable () -> Instant, logger: Logger
+    identity: FederationIdentity, backChannel: any BackChannel, observer: (any TokenObserver)? = nil, now: @escaping @Sendable () -> Instant, logger: Logger
   ) {
+    self.observer = observer
     self.parties = parties
     self.keys = keys
     self.store = store
@@ -210,6 +212,8 @@ package struct LogoutService: Sendable {
     if let encrypted = request.encryptedName { name = try? NameID(encrypted: encrypted, keys: keys.decryptionKeys) }
     guard let name else { return ([], []) }
     let digests = try await store.sessions(of: party.id, name: name, indexes: request.sessionIndexes)
+    // Only a token that was taken tells a relying party the index of its session.
+    if !request.sessionIndexes.isEmpty { observer?.noteProof(party, sessions: digests, now: now()) }
     var participants: [Participant] = []
     for digest in digests {
       for participant in try await store.participants(of: digest) where !participants.contains(participant) { participants.append(participant) }

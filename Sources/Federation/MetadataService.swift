@@ -55,7 +55,7 @@ package struct MetadataService: Sendable {
   package func own(for party: RelyingParty? = nil) throws -> [UInt8] {
     let url = identity.signOnURL
     let document = try IdentityProviderMetadata(
-      id: TokenIssuer.makeID(), entityID: identity.entityID, validUntil: nil, signingCertificates: keys.published(for: party),
+      id: TokenIssuer.makeID(), entityID: identity.entityID, validUntil: nil, signingCertificates: keys.published(for: party).map(\.certificate),
       encryptionCertificates: keys.encryptionCertificates, wantsSignedRequests: party?.requestsMustBeSigned ?? false,
       signOn: [(.redirect, url), (.post, url)], logout: [(.redirect, url), (.post, url), (.soap, identity.logoutSOAPURL)],
       nameIDFormats: NameIDFormat.allCases,

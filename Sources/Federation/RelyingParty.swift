@@ -41,8 +41,8 @@ package struct RelyingParty: Sendable, Equatable, Codable {
   package var allowsUnsolicited = false
   /// Distinguished names or SIDs of groups, one of which a person must be in; empty: everybody may.
   package var permittedGroups: [String] = []
-  /// The id of its token-signing key; nil: the primary.
-  package var signingKey: String?
+  /// What is known of how it follows a rollover of the token-signing certificate; nil: nothing.
+  package var rollover: RolloverTraits?
   /// For compare-and-swap; the store increments it.
   package var version: Int64 = 0
 
@@ -101,6 +101,37 @@ package struct MetadataSource: Sendable, Equatable, Codable {
   package init(url: String, signer: [UInt8]? = nil) {
     self.url = url
     self.signer = signer
+  }
+}
+
+/// How a relying party behaves when the token-signing certificate changes: what its administrator says of it.
+package struct RolloverTraits: Sendable, Equatable, Codable {
+  /// The mail address of whoever runs it.
+  package var owner: String?
+  /// It reads the first key of our metadata only.
+  package var readsFirstKeyOnly = false
+  /// It pins the key and does not look at dates: it is signed for with its key even after the certificate has ended.
+  package var keepsExpiredKey = false
+  package var probe: ProbeSettings?
+  /// The domains of an Entra tenant, each of which must show a key before it signs.
+  package var entraDomains: [String] = []
+
+  package init() {}
+}
+
+/// The sign-in that is played to find out whether a relying party takes a key.
+package struct ProbeSettings: Sendable, Equatable, Codable {
+  /// A page of the relying party that wants a sign-in.
+  package var url: String
+  /// Who signs in: a person of the directory who is there for this.
+  package var user: String
+  /// What the page shows only to somebody who is signed in; nil: that it comes back to it is enough.
+  package var expects: String?
+
+  package init(url: String, user: String, expects: String? = nil) {
+    self.url = url
+    self.user = user
+    self.expects = expects
   }
 }
 

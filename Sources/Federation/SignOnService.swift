@@ -3,7 +3,6 @@ import Cryptography
 import Identity
 import Logging
 import SAML
-import Synchronization
 
 /// What the browser is shown next.
 package enum SignOnStep: Sendable {
@@ -35,23 +34,25 @@ package struct PageRefusal: Sendable, Equatable {
 
 /// Signs people in to relying parties: from a request that arrived to the answer that the browser posts.
 package struct SignOnService: Sendable {
-  private let parties: RelyingPartyDirectory
-  private let keys: TokenSigningKeys
+  let parties: RelyingPartyDirectory
+  let keys: TokenSigningKeys
   private let store: any FederationStore
-  private let audit: any AuditLog
-  private let identity: FederationIdentity
+  let audit: any AuditLog
+  let identity: FederationIdentity
+  private let observer: (any TokenObserver)?
   /// Of a realm: the NetBIOS name of its domain.
-  private let domain: @Sendable (RealmName) -> String?
+  let domain: @Sendable (RealmName) -> String?
   /// For attributes that the session does not have; nil where nobody could find out.
   private let describe: @Sendable (Session, AttributeRequest) async -> AcceptedPerson?
-  private let now: @Sendable () -> Instant
+  let now: @Sendable () -> Instant
   private let logger: Logger
 
   package init(
     parties: RelyingPartyDirectory, keys: TokenSigningKeys, store: any FederationStore, audit: any AuditLog, identity: FederationIdentity,
     domain: @escaping @Sendable (RealmName) -> String?, describe: @escaping @Sendable (Session, AttributeRequest) async -> AcceptedPerson?,
-    now: @escaping @Sendable () -> Instant, logger: Logger
+    observer: (any TokenObserver)? = nil, now: @escaping @Sendable () -> Instant, logger: Logger
   ) {
+    self.observer = observer
     self.parties = parties
     self.keys = keys
     self.store = store
@@ -207,6 +208,7 @@ package struct SignOnService: Sendable {
       session: session.digest,
       participant: Participant(relyingParty: party.id, name: name, sessionIndex: index, since: issuer.now), audit: [event])
     Telemetry.countToken(outcome: "issued")
+    observer?.noteToken(party, key: token.keyID, session: session.digest, now: issuer.now)
     return .post(token.form)
   }
 
@@ -242,7 +244,7 @@ package struct SignOnService: Sendable {
   }
 
   /// The person's name for the relying party; nil where it cannot be had.
-  private func makeName(_ transaction: SignOnTransaction, _ party: RelyingParty, _ facts: PersonFacts) async throws -> NameID? {
+  func makeName(_ transaction: SignOnTransaction, _ party: RelyingParty, _ facts: PersonFacts) async throws -> NameID? {
     let format = transaction.nameFormat ?? party.nameID.format
     switch format {
     case .unspecified:
@@ -371,26 +373,4 @@ extension AttributeRequest {
     let asked = Set(request.attributes.map(asciiLowercased)).union(person.attributes.keys.map(asciiLowercased))
     return attributes.contains { !asked.contains(asciiLowercased($0)) }
   }
-}
-
-/// The identity provider's own names, the same for every request.
-package final class FederationIdentity: Sendable {
-  /// Where requests are received: single sign-on and logout.
-  package let signOnURL: String
-  /// Where LogoutRequests are received over the back channel.
-  package let logoutSOAPURL: String
-  package let metadataURL: String
-  private let current: Mutex<FederationSettings>
-
-  /// - Parameter publicURL: without a slash at its end.
-  package init(publicURL: String, settings: FederationSettings) {
-    signOnURL = publicURL + "/adfs/ls/"
-    logoutSOAPURL = publicURL + "/saml/logout"
-    metadataURL = publicURL + "/saml/metadata"
-    current = Mutex(settings)
-  }
-
-  package var settings: FederationSettings { current.withLock { $0 } }
-  package var entityID: String { settings.entityID }
-  package func adopt(_ settings: FederationSettings) { current.withLock { $0 = settings } }
 }

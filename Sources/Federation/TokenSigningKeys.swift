@@ -20,34 +20,46 @@ package final class TokenSigningKeys: Sendable {
     package let notAfter: Instant
   }
 
-  static let certificateLife: Duration = .seconds(3 * 365 * 86_400)
   static let metadataCertificateLife: Duration = .seconds(20 * 365 * 86_400)
-  private static let alarmBefore: Duration = .seconds(60 * 86_400)
   private static let documentName = "token-signing-keys"
 
   private let store: any DocumentStore
   private let protector: any SecretProtector
-  private let clock: @Sendable () -> Instant
+  private let host: String
   private let state: Mutex<State>
 
-  /// The document as it is stored.
-  fileprivate struct Stored: Codable {
-    struct Key: Codable {
-      var id: String
-      /// PKCS#8 DER; nil once the key was destroyed.
-      var key: Data?
-      /// DER.
-      var certificate: Data
-    }
-    var places: [SigningKeyPlace] = []
-    var keys: [Key] = []
-    var metadata: Key?
-    var metadataEnds: Instant?
-    var decryption: [Key] = []
+  /// A private key as it is stored, with its certificate.
+  package struct StoredKey: Sendable, Codable {
+    package var id: String
+    /// PKCS#8 DER; nil once the key was destroyed.
+    var key: Data?
+    /// DER.
+    package var certificate: Data
   }
 
-  fileprivate struct State {
+  /// The document as it is stored.
+  struct Stored: Codable {
+    var places: [SigningKeyPlace] = []
+    /// Of later versions than the first, which had none.
+    var assignments: [String: String]?
+    var policy: RolloverPolicy?
+    /// 32 bytes that make addresses unguessable: relying parties' own metadata URLs, and links for their owners.
+    var addressSecret: Data?
+    var keys: [StoredKey] = []
+    var metadata: StoredKey?
+    var metadataEnds: Instant?
+    var decryption: [StoredKey] = []
+
+    var ring: SigningKeyRing {
+      get { SigningKeyRing(places: places, assignments: assignments ?? [:]) }
+      set { (places, assignments) = (newValue.places, newValue.assignments) }
+    }
+  }
+
+  struct State {
     var stored: Stored
+    /// Of `stored`.
+    var ring: SigningKeyRing
     var version: Int64
     var signers: [String: Signer]
     var metadata: Signer?
@@ -63,49 +75,58 @@ package final class TokenSigningKeys: Sendable {
     for _ in 0..<4 {
       let now = clock()
       let document = try await store.document(documentName)
-      var stored = Stored()
-      if let document {
-        stored = try protector.reveal(document.ciphertext, context: documentName).withBytes { try JSONDecoder().decode(Stored.self, from: Data($0)) }
-      }
+      var stored = try document.map { try read($0, protector) } ?? Stored()
       var events: [AuditEvent] = []
-      for family in SigningKeyFamily.allCases where !stored.places.contains(where: { $0.family == family && $0.state == .primary }) {
-        let made = try makeKey(family, name: "Gatehouse token signing - \(host)", life: certificateLife, now: now)
+      let life = (stored.policy ?? RolloverPolicy()).certificateDuration
+      for family in SigningKeyFamily.allCases where stored.ring.primary(of: family) == nil {
+        // A ring that lost its primary has a next key perhaps; the service promotes that. Only one without any starts anew.
+        guard stored.ring.next(of: family) == nil else { continue }
+        let made = try makeKey(family == .rsa ? .rsa2048 : .p256, name: "Gatehouse token signing - \(host)", life: life, now: now)
         stored.keys.append(made)
-        stored.places.append(
-          SigningKeyPlace(id: made.id, family: family, state: .primary, prepared: now, notAfter: now.adding(certificateLife)))
+        stored.places.append(SigningKeyPlace(id: made.id, family: family, state: .primary, prepared: now, notAfter: now.adding(life)))
         events.append(event(.signingKeyMade, made, purpose: "token-signing \(family.rawValue)", now: now))
       }
       if stored.metadata == nil {
-        let made = try makeKey(.rsa, name: "Gatehouse metadata signing - \(host)", life: metadataCertificateLife, now: now)
+        let made = try makeKey(.rsa2048, name: "Gatehouse metadata signing - \(host)", life: metadataCertificateLife, now: now)
         (stored.metadata, stored.metadataEnds) = (made, now.adding(metadataCertificateLife))
         events.append(event(.signingKeyMade, made, purpose: "metadata-signing", now: now))
       }
       if stored.decryption.isEmpty {
-        let made = try makeKey(.rsa, name: "Gatehouse token decrypting - \(host)", life: metadataCertificateLife, now: now)
+        let made = try makeKey(.rsa2048, name: "Gatehouse token decrypting - \(host)", life: metadataCertificateLife, now: now)
         stored.decryption.append(made)
         events.append(event(.signingKeyMade, made, purpose: "token-decrypting", now: now))
       }
+      let lacksSecret = stored.addressSecret == nil
+      if lacksSecret { stored.addressSecret = Data(RandomBytes.generate(32)) }
       let version = document?.version ?? 0
-      guard !events.isEmpty else {
-        return TokenSigningKeys(store: store, protector: protector, clock: clock, state: try State(stored, version: version))
+      if events.isEmpty, !lacksSecret {
+        return TokenSigningKeys(store: store, protector: protector, host: host, state: try State(stored, version: version))
       }
       do {
-        let bytes = Secret(try JSONEncoder().encode(stored))
-        try await store.putDocument(
-          ProtectedDocument(name: documentName, ciphertext: try protector.protect(bytes, context: documentName), version: version), audit: events)
-        return TokenSigningKeys(store: store, protector: protector, clock: clock, state: try State(stored, version: version + 1))
+        try await put(stored, version: version, store, protector, audit: events)
+        return TokenSigningKeys(store: store, protector: protector, host: host, state: try State(stored, version: version + 1))
       } catch StoreError.conflict { continue }  // another gateway made them at the same moment: read its
     }
     throw StoreError.unavailable("the token-signing keys change too often to be read")
   }
 
-  private init(
-    store: any DocumentStore, protector: any SecretProtector, clock: @escaping @Sendable () -> Instant, state: sending State
-  ) {
-    self.clock = clock
+  private init(store: any DocumentStore, protector: any SecretProtector, host: String, state: sending State) {
     self.store = store
     self.protector = protector
+    self.host = host
     self.state = Mutex(state)
+  }
+
+  private static func read(_ document: ProtectedDocument, _ protector: any SecretProtector) throws -> Stored {
+    try protector.reveal(document.ciphertext, context: documentName).withBytes { try JSONDecoder().decode(Stored.self, from: Data($0)) }
+  }
+
+  private static func put(
+    _ stored: Stored, version: Int64, _ store: any DocumentStore, _ protector: any SecretProtector, audit: [AuditEvent]
+  ) async throws {
+    let bytes = Secret(try JSONEncoder().encode(stored))
+    try await store.putDocument(
+      ProtectedDocument(name: documentName, ciphertext: try protector.protect(bytes, context: documentName), version: version), audit: audit)
   }
 
   /// Reads the keys anew where another gateway has changed them. Throws `StoreError`.
@@ -113,26 +134,86 @@ package final class TokenSigningKeys: Sendable {
     guard let document = try await store.document(TokenSigningKeys.documentName),
       state.withLock({ $0.version != document.version })
     else { return }
-    let stored = try protector.reveal(document.ciphertext, context: TokenSigningKeys.documentName).withBytes {
-      try JSONDecoder().decode(Stored.self, from: Data($0))
-    }
-    let fresh = try State(stored, version: document.version)
-    state.withLock { $0 = fresh }
+    try adopt(try TokenSigningKeys.read(document, protector), version: document.version)
   }
+
+  private func adopt(_ stored: Stored, version: Int64) throws {
+    let fresh = try State(stored, version: version)
+    // A copy that was read earlier and arrives later does not take the place of a newer one.
+    state.withLock { if $0.version < version { $0 = fresh } }
+  }
+
+  /// What a change of the ring may touch.
+  package struct Draft {
+    var stored: Stored
+    package var ring: SigningKeyRing {
+      get { stored.ring }
+      set { stored.ring = newValue }
+    }
+    package var policy: RolloverPolicy {
+      get { stored.policy ?? RolloverPolicy() }
+      set { stored.policy = newValue }
+    }
+    /// Puts a key into the ring. Throws `RingProblem` where it is there already.
+    package mutating func add(_ key: StoredKey, _ place: SigningKeyPlace) throws {
+      try stored.ring.add(place)
+      stored.keys.append(key)
+    }
+  }
+
+  /// Changes the ring: by what `body` makes of the newest ring in the store, or not at all where it answers nil. The private keys of what it retired are
+  /// destroyed with it. Where another gateway was faster, `body` is asked again. Throws what `body` throws, and `StoreError`.
+  ///
+  /// - Returns: whether anything was changed.
+  @discardableResult
+  package func change(_ body: (inout Draft) throws -> [AuditEvent]?) async throws -> Bool {
+    for _ in 0..<8 {
+      guard let document = try await store.document(TokenSigningKeys.documentName) else {
+        throw StoreError.notFound("the token-signing keys are gone from the store")
+      }
+      var draft = Draft(stored: try TokenSigningKeys.read(document, protector))
+      guard let events = try body(&draft) else {
+        try adopt(draft.stored, version: document.version)
+        return false
+      }
+      if let fault = draft.ring.fault { throw StoreError.conflict("the ring of token-signing keys would be wrong: \(fault)") }
+      for index in draft.stored.keys.indices where draft.ring[draft.stored.keys[index].id]?.state == .retired { draft.stored.keys[index].key = nil }
+      do { try await TokenSigningKeys.put(draft.stored, version: document.version, store, protector, audit: events) } catch StoreError.conflict {
+        continue
+      }
+      try adopt(draft.stored, version: document.version + 1)
+      return true
+    }
+    throw StoreError.conflict("the token-signing keys are changed by another gateway again and again; try again")
+  }
+
+  package var ring: SigningKeyRing { state.withLock { $0.ring } }
+  package var policy: RolloverPolicy { state.withLock { $0.stored.policy ?? RolloverPolicy() } }
 
   /// What signs a relying party's tokens: one key for all kinds of its messages.
   package func signer(for party: RelyingParty) -> Signer? {
     state.withLock { state in
-      SigningKeyRing.signer(state.stored.places, family: party.signatureAlgorithm.family, assigned: party.signingKey).flatMap { state.signers[$0.id] }
+      // Mostly nobody is assigned to a key of their own: the id's text need not be made then.
+      let id = state.ring.assignments.isEmpty ? nil : party.id.description
+      return state.ring.signer(for: id, family: party.signatureAlgorithm.family).flatMap { state.signers[$0.id] }
     }
   }
 
+  /// One key by its id, while it can sign.
+  package func signer(id: String) -> Signer? { state.withLock { $0.signers[id] } }
+
   /// The certificates that metadata shows, in its order: for one relying party, or for whoever asks.
-  package func published(for party: RelyingParty? = nil) -> [[UInt8]] {
+  package func published(for party: RelyingParty? = nil) -> [(id: String, certificate: [UInt8])] {
     state.withLock { state in
-      SigningKeyRing.published(state.stored.places, family: party?.signatureAlgorithm.family ?? .rsa, assigned: party?.signingKey)
-        .compactMap { state.signers[$0.id]?.certificate }
+      state.ring.published(for: party?.id.description, family: party?.signatureAlgorithm.family ?? .rsa)
+        .compactMap { place in state.signers[place.id].map { (place.id, $0.certificate) } }
     }
+  }
+
+  /// 32 hexadecimal digits that only somebody whom we told them knows: of one relying party, for one purpose.
+  package func addressToken(_ purpose: String, _ party: Identifier, _ detail: String = "") -> String {
+    let secret = state.withLock { Secret($0.stored.addressSecret ?? Data()) }
+    return Digests.hmacSHA256("\(purpose) 1|\(party)|\(detail)".utf8, key: secret).prefix(16).hexadecimal
   }
 
   package var metadataSigner: Signer? { state.withLock { $0.metadata } }
@@ -146,18 +227,28 @@ package final class TokenSigningKeys: Sendable {
     }
   }
 
-  private static func makeKey(_ family: SigningKeyFamily, name: String, life: Duration, now: Instant) throws -> Stored.Key {
-    let key = try SigningKey.generate(family == .rsa ? .rsa2048 : .p256)
+  /// A new key with its certificate, not stored yet.
+  package func makeKey(_ kind: SigningKey.Kind, life: Duration, now: Instant) throws -> StoredKey {
+    try TokenSigningKeys.makeKey(kind, name: "Gatehouse token signing - \(host)", life: life, now: now)
+  }
+
+  private static func makeKey(_ kind: SigningKey.Kind, name: String, life: Duration, now: Instant) throws -> StoredKey {
+    let key = try SigningKey.generate(kind)
     // Whoever compares clocks with ours must not find it from the future.
     let certificate = try SelfSignedCertificate.make(
       key: key, commonName: name, notBefore: now.adding(.seconds(-300)), notAfter: now.adding(life))
-    return Stored.Key(
+    return try storedKey(key, certificate: certificate)
+  }
+
+  /// A key with the certificate that somebody issued for it.
+  static func storedKey(_ key: SigningKey, certificate: [UInt8]) throws -> StoredKey {
+    StoredKey(
       id: String(Digests.sha256(certificate).hexadecimal.prefix(16)), key: try key.pkcs8.withBytes { Data($0) }, certificate: Data(certificate))
   }
 
-  private static func event(_ kind: AuditKind, _ key: Stored.Key, purpose: String, now: Instant) -> AuditEvent {
+  static func event(_ kind: AuditKind, _ key: StoredKey, purpose: String, actor: String = "gatehouse", now: Instant) -> AuditEvent {
     AuditEvent(
-      time: now, kind: kind, actor: "gatehouse", subject: key.id, outcome: "done",
+      time: now, kind: kind, actor: actor, subject: key.id, outcome: "done",
       details: ["purpose": purpose, "certificate": Digests.sha256(Array(key.certificate)).hexadecimal])
   }
 }
@@ -165,6 +256,7 @@ package final class TokenSigningKeys: Sendable {
 extension TokenSigningKeys.State {
   init(_ stored: TokenSigningKeys.Stored, version: Int64) throws {
     self.stored = stored
+    ring = stored.ring
     self.version = version
     signers = [:]
     for place in stored.places where place.state.isInMetadata {
@@ -192,20 +284,5 @@ extension SignatureAlgorithm {
     case .rsaSHA256, .rsaSHA384, .rsaSHA512, .rsaSHA1: .rsa
     case .ecdsaSHA256, .ecdsaSHA384: .ecdsa
     }
-  }
-}
-
-extension TokenSigningKeys: AlarmSource {
-  package func alarms() async -> [Alarm] {
-    let now = clock()
-    var alarms: [Alarm] = []
-    for (place, _) in places where place.state == .primary && place.notAfter.since(now) < TokenSigningKeys.alarmBefore {
-      alarms.append(
-        Alarm(
-          .certificateExpiring, subject: "token-signing \(place.family.rawValue) \(place.id)",
-          message: "The token-signing certificate ends \(place.notAfter); relying parties that check that will then refuse every sign-in.",
-          remedy: "See `gatehouse certs list`.", since: place.notAfter.adding(.zero - TokenSigningKeys.alarmBefore)))
-    }
-    return alarms
   }
 }

@@ -139,6 +139,15 @@ package enum SessionStoreContract {
       #expect(try await store.session(digest: Sample.digest(2), now: Sample.time) == nil)
       #expect(try await store.session(digest: Sample.digest(3), now: Sample.time) != nil)
     },
+    .init("every session ends at once, whosever it is") { (store: Store) async throws in
+      let other = DirectoryObject(realm: Sample.realm, id: Identifier())
+      #expect(try await store.endAllSessions(audit: [Sample.event(.sessionEnded)]) == 0)
+      #expect(try await store.begin(Example.session(1), replacing: nil, audit: []))
+      #expect(try await store.begin(Example.session(2, of: other), replacing: nil, audit: []))
+      #expect(try await store.endAllSessions(audit: [Sample.event(.sessionEnded)]) == 2)
+      for byte in [UInt8(1), 2] { #expect(try await store.session(digest: Sample.digest(byte), now: Sample.time) == nil) }
+      #expect(try await store.find(AuditQuery()).count == 1)
+    },
     .init("a session that replaces one of the same person takes over its relying parties; one of another person takes none") {
       (store: Store) async throws in
       let wiki = Example.party("wiki")

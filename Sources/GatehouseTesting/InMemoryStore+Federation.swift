@@ -16,7 +16,27 @@ struct InMemoryFederation {
   var sessions: [[UInt8]: Session] = [:]
   var participants: [[UInt8]: [Participant]] = [:]
   var names: [PersonAtParty: String] = [:]
+  var rolloverRecords: [Identifier: RolloverRecord] = [:]
   var messages: [[String]: (until: Instant, holder: [UInt8])] = [:]
+}
+
+extension InMemoryStore: RolloverRecordStore {
+  package func rolloverRecords() async throws -> [RolloverRecord] {
+    try check()
+    return Array(federation.rolloverRecords.values)
+  }
+
+  package func putRolloverRecord(_ record: RolloverRecord, audit: [AuditEvent]) async throws {
+    try check()
+    guard federation.parties[record.relyingParty] != nil else { throw StoreError.notFound("there is no such relying party") }
+    guard (federation.rolloverRecords[record.relyingParty]?.version ?? 0) == record.version else {
+      throw StoreError.conflict("the record of the relying party was changed meanwhile")
+    }
+    var stored = record
+    stored.version += 1
+    federation.rolloverRecords[record.relyingParty] = stored
+    self.record(audit)
+  }
 }
 
 extension InMemoryStore: RelyingPartyStore {
@@ -49,6 +69,7 @@ extension InMemoryStore: RelyingPartyStore {
   package func remove(relyingParty id: Identifier, audit: [AuditEvent]) async throws {
     try check()
     guard federation.parties.removeValue(forKey: id) != nil else { throw StoreError.notFound("there is no such relying party") }
+    federation.rolloverRecords[id] = nil
     federation.names = federation.names.filter { $0.key.party != id }
     for (session, known) in federation.participants { federation.participants[session] = known.filter { $0.relyingParty != id } }
     federation.partiesVersion += 1
@@ -118,6 +139,15 @@ extension InMemoryStore: SessionStore {
     }
     if !ended.isEmpty { record(audit) }
     return ended.count
+  }
+
+  package func endAllSessions(audit: [AuditEvent]) async throws -> Int {
+    try check()
+    let count = federation.sessions.count
+    federation.sessions = [:]
+    federation.participants = [:]
+    if count > 0 { record(audit) }
+    return count
   }
 
   package func forgetSessions(now: Instant) async throws {

@@ -45,6 +45,9 @@ package enum AlarmCode: String, Sendable, CaseIterable, Codable {
   case passwordSpray = "password-spray"
   case relyingPartyPending = "relying-party-metadata-pending"
   case relyingPartyMetadata = "relying-party-metadata-unreadable"
+  case relyingPartyLagging = "relying-party-lagging"
+  case relyingPartyKeyRefused = "relying-party-key-refused"
+  case rolloverClock = "rollover-clock"
 }
 
 /// Who can be asked for what is wrong now.

@@ -39,6 +39,8 @@ package protocol SessionStore: Sendable {
   func end(session digest: [UInt8], audit: [AuditEvent]) async throws -> Bool
   /// Ends all sessions of a person; answers how many.
   func endSessions(of object: DirectoryObject, audit: [AuditEvent]) async throws -> Int
+  /// Ends every session there is; answers how many.
+  func endAllSessions(audit: [AuditEvent]) async throws -> Int
   /// Forgets sessions that are over.
   func forgetSessions(now: Instant) async throws
 }

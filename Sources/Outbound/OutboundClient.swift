@@ -73,3 +73,23 @@ extension OutboundClient: BackChannel {
     return Array(try await response.body.collect(upTo: 64 << 10).readableBytesView)
   }
 }
+
+extension OutboundClient: ProbeBrowser {
+  package func exchange(_ exchange: ProbeExchange, timeout: Duration) async throws -> ProbeExchange.Answer {
+    try OutboundClient.check(exchange.url.prefix { $0 != "#" }.description)
+    var request = HTTPClientRequest(url: exchange.url)
+    // Some applications send programs away.
+    request.headers.add(name: "user-agent", value: "Mozilla/5.0 (gatehouse probe)")
+    request.headers.add(name: "accept", value: "text/html,*/*;q=0.1")
+    if let cookie = exchange.cookie { request.headers.add(name: "cookie", value: cookie) }
+    if let form = exchange.form {
+      request.method = .POST
+      request.headers.add(name: "content-type", value: "application/x-www-form-urlencoded")
+      request.body = .bytes(ByteBuffer(bytes: form))
+    }
+    let response = try await client.execute(request, timeout: .nanoseconds(timeout.components.seconds * 1_000_000_000))
+    return ProbeExchange.Answer(
+      status: Int(response.status.code), location: response.headers.first(name: "location"), cookies: response.headers["set-cookie"],
+      body: Array(try await response.body.collect(upTo: 1 << 20).readableBytesView))
+  }
+}

@@ -134,6 +134,10 @@ extension EmbeddedStore: SessionStore {
     }
   }
 
+  package func endAllSessions(audit: [AuditEvent]) async throws -> Int {
+    try await write(auditing: { $0 > 0 ? audit : [] }) { try $0.run("DELETE FROM session") }
+  }
+
   package func forgetSessions(now: Instant) async throws {
     _ = try await write { try $0.run("DELETE FROM session WHERE ends <= ?", now.stored) }
   }

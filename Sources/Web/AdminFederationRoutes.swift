@@ -29,11 +29,11 @@ struct AdminFederationRoutes: Sendable {
   private func addParties(to router: Router<GatewayRequestContext>) {
     router.get("/admin/v1/relying-parties") { _, context in
       _ = try services.adminRoles.actor(context, changing: false)
-      return jsonResponse(federation.parties.parties.map(RelyingPartyMessage.init))
+      return jsonResponse(federation.parties.parties.map(message))
     }
     router.get("/admin/v1/relying-parties/:name") { _, context in
       _ = try services.adminRoles.actor(context, changing: false)
-      return jsonResponse(RelyingPartyMessage(try party(context)))
+      return jsonResponse(message(try party(context)))
     }
     router.post("/admin/v1/relying-parties") { request, context in
       let actor = try services.adminRoles.actor(context, changing: true)
@@ -41,7 +41,7 @@ struct AdminFederationRoutes: Sendable {
       let party = try await make(change)
       try await federation.partyStore.add(party, audit: [event(.relyingPartyAdded, party, actor)])
       try await federation.parties.refresh()
-      return jsonResponse(RelyingPartyMessage(party), status: .created)
+      return jsonResponse(message(party), status: .created)
     }
     router.patch("/admin/v1/relying-parties/:name") { request, context in
       let actor = try services.adminRoles.actor(context, changing: true)
@@ -51,7 +51,7 @@ struct AdminFederationRoutes: Sendable {
       try apply(change, to: &party)
       try await federation.partyStore.update(party, audit: [event(.relyingPartyChanged, party, actor)])
       try await federation.parties.refresh()
-      return jsonResponse(RelyingPartyMessage(party))
+      return jsonResponse(message(party))
     }
     router.delete("/admin/v1/relying-parties/:name") { _, context in
       let actor = try services.adminRoles.actor(context, changing: true)
@@ -78,7 +78,7 @@ struct AdminFederationRoutes: Sendable {
         try await federation.partyStore.update(party, audit: [event(.relyingPartyChanged, party, actor)])
         try await federation.parties.refresh()
       }
-      return jsonResponse(RelyingPartyMessage(try self.party(context)))
+      return jsonResponse(message(try self.party(context)))
     }
     router.post("/admin/v1/relying-parties/:name/preview") { request, context in
       _ = try services.adminRoles.actor(context, changing: false)
@@ -122,15 +122,13 @@ struct AdminFederationRoutes: Sendable {
       if let stored = try await federation.settingsStore.federationSettings() { federation.identity.adopt(stored) }
       return jsonResponse(identity)
     }
-    router.get("/admin/v1/signing-keys") { _, context in
-      _ = try services.adminRoles.actor(context, changing: false)
-      return jsonResponse(
-        federation.keys.places.map { place, certificate in
-          SigningKeyMessage(
-            id: place.id, family: place.family.rawValue, state: place.state.rawValue, prepared: place.prepared, notAfter: place.notAfter,
-            sha256: Digests.sha256(certificate).hexadecimal, certificate: certificate.base64)
-        })
-    }
+  }
+
+  private func message(_ party: RelyingParty) -> RelyingPartyMessage {
+    var message = RelyingPartyMessage(party)
+    message.signingKey = federation.keys.signer(for: party)?.id
+    message.ownMetadataUrl = federation.ownMetadataURL(of: party)
+    return message
   }
 
   private var identity: FederationMessage {
@@ -311,6 +309,34 @@ struct AdminFederationRoutes: Sendable {
       }
       party.permittedGroups = groups
     }
+    try applyTraits(change, to: &party)
+  }
+
+  /// How it follows a change of the token-signing certificate.
+  private func applyTraits(_ change: RelyingPartyChange, to party: inout RelyingParty) throws {
+    var traits = party.rollover ?? RolloverTraits()
+    if let owner = change.owner {
+      guard owner.utf8.count <= 254 else { throw RequestFault.malformed("A mail address has at most 254 bytes.") }
+      traits.owner = owner.isEmpty ? nil : owner
+    }
+    if let first = change.readsFirstKeyOnly { traits.readsFirstKeyOnly = first }
+    if let keeps = change.keepsExpiredKey { traits.keepsExpiredKey = keeps }
+    if let domains = change.entraDomains {
+      guard domains.count <= 1000, domains.allSatisfy({ (1...253).contains($0.utf8.count) }) else {
+        throw RequestFault.malformed("A tenant has at most 1000 domains, each of 1 to 253 bytes.")
+      }
+      traits.entraDomains = domains
+    }
+    if let probe = change.probe {
+      if probe.url.isEmpty {
+        traits.probe = nil
+      } else {
+        if let problem = EndpointURL.problem(probe.url) { throw RequestFault.malformed("\(probe.url.prefix(256)): \(problem).") }
+        guard UserName(probe.user) != nil else { throw RequestFault.malformed("\"\(probe.user.prefix(64))\" is no user name.") }
+        traits.probe = ProbeSettings(url: probe.url, user: probe.user, expects: probe.expects.map { String($0.prefix(256)) })
+      }
+    }
+    party.rollover = traits == RolloverTraits() ? nil : traits
   }
 
   private func event(_ kind: AuditKind, _ party: RelyingParty, _ actor: String) -> AuditEvent {

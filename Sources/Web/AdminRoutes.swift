@@ -21,6 +21,7 @@ struct AdminRoutes: Sendable {
     AdminAuditRoutes(services: services).add(to: router)
     AdminDirectoryRoutes(services: services).add(to: router)
     AdminFederationRoutes(services: services).add(to: router)
+    AdminRolloverRoutes(services: services).add(to: router)
   }
 
   private func addStatus(to router: Router<GatewayRequestContext>) {

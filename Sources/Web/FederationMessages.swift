@@ -165,6 +165,23 @@ package struct RelyingPartyMessage: Codable, Sendable {
   package var unsolicited: Bool
   package var permittedGroups: [String]
   package var signingKey: String?
+  /// The metadata URL that is this relying party's alone.
+  package var ownMetadataUrl: String?
+  package struct Probe: Codable, Sendable {
+    package var url: String
+    package var user: String
+    package var expects: String?
+    package init(url: String, user: String, expects: String?) {
+      self.url = url
+      self.user = user
+      self.expects = expects
+    }
+  }
+  package var owner: String?
+  package var readsFirstKeyOnly: Bool
+  package var keepsExpiredKey: Bool
+  package var entraDomains: [String]
+  package var probe: Probe?
   package var metadataUrl: String?
   package var metadataSigner: String?
   package var metadataRead: Instant?
@@ -200,7 +217,11 @@ package struct RelyingPartyMessage: Codable, Sendable {
     skewSeconds = party.skew
     unsolicited = party.allowsUnsolicited
     permittedGroups = party.permittedGroups
-    signingKey = party.signingKey
+    owner = party.rollover?.owner
+    readsFirstKeyOnly = party.rollover?.readsFirstKeyOnly ?? false
+    keepsExpiredKey = party.rollover?.keepsExpiredKey ?? false
+    entraDomains = party.rollover?.entraDomains ?? []
+    probe = party.rollover?.probe.map { Probe(url: $0.url, user: $0.user, expects: $0.expects) }
     metadataUrl = party.source?.url
     metadataSigner = party.source?.signer.map { Digests.sha256($0).hexadecimal }
     metadataRead = party.source?.read
@@ -238,6 +259,14 @@ package struct RelyingPartyChange: Codable, Sendable {
   package var skewSeconds: Int64?
   package var unsolicited: Bool?
   package var permittedGroups: [String]?
+  /// The mail address of whoever runs it; empty: none.
+  package var owner: String?
+  package var readsFirstKeyOnly: Bool?
+  package var keepsExpiredKey: Bool?
+  /// An Entra tenant's domains; empty: it is none.
+  package var entraDomains: [String]?
+  /// An empty URL: no probe.
+  package var probe: RelyingPartyMessage.Probe?
 
   package init() {}
 }
@@ -275,17 +304,6 @@ package struct EntityIDChange: Codable, Sendable {
     self.entityId = entityId
     self.force = force
   }
-}
-
-package struct SigningKeyMessage: Codable, Sendable {
-  package var id: String
-  package var family: String
-  package var state: String
-  package var prepared: Instant
-  package var notAfter: Instant
-  package var sha256: String
-  /// DER, base64.
-  package var certificate: String
 }
 
 package struct TokenQuery: Codable, Sendable {

@@ -97,6 +97,20 @@ struct SignOnRoutes: Sendable {
       }
       return try metadata(for: party)
     }
+    router.get("/saml/metadata/:party/:token") { request, context in try ownMetadata(request, context) }
+  }
+
+  /// What only the relying party's own servers read: who reads it is remembered, as evidence that they know the keys in it.
+  private func ownMetadata(_ request: Request, _ context: GatewayRequestContext) throws -> Response {
+    let (name, token) = (try segment("party", of: context), try segment("token", of: context))
+    guard let party = services.parties.party(named: name),
+      services.keys.addressToken("metadata", party.id).utf8.elementsEqual(token.utf8)
+    else { throw RequestFault.notFound("There is no relying party of this name and address.") }
+    let visit = Visit(request, context, self)
+    let program = String((request.headers[.userAgent] ?? "").prefix(64))
+    services.rollover.ledger.notePoll(
+      of: party.id, by: "\(visit.address.map { "\($0)" } ?? "-") \(program)", keys: services.keys.published(for: party).map(\.id), now: now())
+    return try metadata(for: party)
   }
 
   private func metadata(for party: RelyingParty?) throws -> Response {

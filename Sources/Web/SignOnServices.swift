@@ -12,6 +12,8 @@ package struct SignOnServices: Sendable {
   package var settingsStore: any FederationSettingsStore
   package var identity: FederationIdentity
   package var keys: TokenSigningKeys
+  package var rollover: RolloverService
+  package var probes: ProbeService
   package var sessions: SessionDesk
   package var seal: TransactionSeal
   package var branding: PageBranding
@@ -20,8 +22,9 @@ package struct SignOnServices: Sendable {
 
   package init(
     signOn: SignOnService, logout: LogoutService, metadata: MetadataService, parties: RelyingPartyDirectory, partyStore: any RelyingPartyStore,
-    settingsStore: any FederationSettingsStore, identity: FederationIdentity, keys: TokenSigningKeys, sessions: SessionDesk, seal: TransactionSeal,
-    branding: PageBranding, preview: @escaping @Sendable (RelyingParty, UserName, Realm) async throws -> [UInt8]
+    settingsStore: any FederationSettingsStore, identity: FederationIdentity, keys: TokenSigningKeys, rollover: RolloverService,
+    probes: ProbeService, sessions: SessionDesk, seal: TransactionSeal, branding: PageBranding,
+    preview: @escaping @Sendable (RelyingParty, UserName, Realm) async throws -> [UInt8]
   ) {
     self.signOn = signOn
     self.logout = logout
@@ -31,6 +34,8 @@ package struct SignOnServices: Sendable {
     self.settingsStore = settingsStore
     self.identity = identity
     self.keys = keys
+    self.rollover = rollover
+    self.probes = probes
     self.sessions = sessions
     self.seal = seal
     self.branding = branding

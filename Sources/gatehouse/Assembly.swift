@@ -120,7 +120,7 @@ struct GatewayAssembly {
         guard let policy = answer.lockout else { return .unknown("the agent does not tell the account's lockout policy") }
         return policy.locks ? .after(policy.threshold) : .none
       },
-      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.keys, federation.services.metadata],
+      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.rollover, federation.services.metadata],
       nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
@@ -166,6 +166,8 @@ struct GatewayAssembly {
         .init("disk reserve", every: .seconds(5)) { reserve.refresh() },
         .init("idle lockouts", every: .seconds(3600)) { _ = try await store.forgetIdle(policy: policy, now: now()) },
         .init("relying parties' metadata", every: .seconds(30)) { try await federation.services.metadata.refreshDue() },
+        .init("token-signing certificates", every: .seconds(1)) { try await federation.rollOver() },
+        .init("probes of relying parties", every: .seconds(1)) { try await federation.services.probes.tick() },
         .init("sessions that are over", every: .seconds(60)) { try await federation.forget(now: now()) },
         .init("agent CA", every: .seconds(3600)) { try await authority.advance(now: now()) },
         .init("agents' listener", every: .seconds(2)) { try agentsListener.look() },

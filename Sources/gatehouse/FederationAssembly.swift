@@ -39,28 +39,46 @@ struct FederationAssembly {
       else { return nil }
       return person
     }
+    let ledger = ReadinessLedger(store: store)
+    try await ledger.refresh()
+    var newest = AuditQuery()
+    newest.limit = 1
+    let began = ContinuousClock.now
+    let rollover = RolloverService(
+      keys: keys, parties: parties, ledger: ledger, audit: store, sessions: store, newest: try await store.find(newest).first?.event.time, now: now,
+      steady: { ContinuousClock.now - began }, logger: logger)
     let signOn = SignOnService(
-      parties: parties, keys: keys, store: store, audit: store, identity: identity, domain: domain, describe: describe, now: now, logger: logger)
+      parties: parties, keys: keys, store: store, audit: store, identity: identity, domain: domain, describe: describe, observer: rollover, now: now,
+      logger: logger)
     let logout = LogoutService(
-      parties: parties, keys: keys, store: store, sessions: store, audit: store, identity: identity, backChannel: outbound, now: now, logger: logger)
+      parties: parties, keys: keys, store: store, sessions: store, audit: store, identity: identity, backChannel: outbound,
+      observer: rollover, now: now, logger: logger)
     let metadata = MetadataService(
       parties: parties, partyStore: store, keys: keys, identity: identity, fetcher: outbound, displayName: configuration.pages.organisation,
       contactMail: nil, now: now, logger: logger)
     let branding = PageBranding(
       organisation: configuration.pages.organisation, accent: configuration.pages.accent, logo: configuration.pages.logoFile.flatMap(PageLogo.read),
       help: configuration.pages.help)
+    let described: @Sendable (UserName, RealmName, RelyingParty) async throws -> AcceptedPerson = { userName, realm, party in
+      let answer = await validator.describe(userName, realm: realm, wanting: SignOnService.needs(of: party), deadline: Deadline(after: deadline))
+      guard let person = answer.person else {
+        throw StoreError.notFound(
+          answer.meaning == .nobody
+            ? "the directory has nobody of the name \(userName)" : "the directory could not be asked: \(answer.cause?.rawValue ?? "no answer")")
+      }
+      return person
+    }
+    let probes = ProbeService(
+      signOn: signOn, rollover: rollover, browser: outbound,
+      describe: { party, userName in
+        guard let realm = realms.realm(of: userName) else { throw StoreError.notFound("no realm belongs to the name \(userName)") }
+        return try await described(userName, realm.name, party)
+      }, now: now, logger: logger)
     services = SignOnServices(
       signOn: signOn, logout: logout, metadata: metadata, parties: parties, partyStore: store, settingsStore: store, identity: identity, keys: keys,
-      sessions: SessionDesk(store: store, policy: configuration.sessions), seal: TransactionSeal(protector: protector), branding: branding,
+      rollover: rollover, probes: probes, sessions: SessionDesk(store: store, policy: configuration.sessions), seal: TransactionSeal(protector: protector), branding: branding,
       preview: { party, userName, realm in
-        let answer = await validator.describe(
-          userName, realm: realm.name, wanting: SignOnService.needs(of: party), deadline: Deadline(after: deadline))
-        guard let person = answer.person else {
-          throw StoreError.notFound(
-            answer.meaning == .nobody
-              ? "the directory has nobody of the name \(userName)" : "the directory could not be asked: \(answer.cause?.rawValue ?? "no answer")")
-        }
-        return try await signOn.preview(party, person: person)
+        try await signOn.preview(party, person: try await described(userName, realm.name, party))
       })
   }
 
@@ -69,6 +87,13 @@ struct FederationAssembly {
     try await services.parties.refresh()
     if let settings = try await store.federationSettings(), settings != services.identity.settings { services.identity.adopt(settings) }
     try await services.keys.refresh()
+    try await services.rollover.ledger.refresh()
+  }
+
+  /// The life of the token-signing certificates goes on.
+  func rollOver() async throws {
+    try await services.rollover.tick()
+    try await services.rollover.ledger.flush()
   }
 
   func forget(now: Instant) async throws {

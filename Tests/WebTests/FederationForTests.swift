@@ -18,6 +18,11 @@ extension SignOnServices {
     let signOn = SignOnService(
       parties: parties, keys: keys, store: store, audit: store, identity: identity, domain: { _ in "contoso" }, describe: { _, _ in nil }, now: now,
       logger: logger)
+    let rollover = RolloverService(
+      keys: keys, parties: parties, ledger: ReadinessLedger(store: store), audit: store, sessions: store, newest: nil, now: now,
+      steady: { now().since(Instant(milliseconds: 0)) }, logger: logger)
+    let probes = ProbeService(
+      signOn: signOn, rollover: rollover, browser: outside, describe: { _, _ in throw MetadataProblem("nobody is described") }, now: now, logger: logger)
     return SignOnServices(
       signOn: signOn,
       logout: LogoutService(
@@ -26,13 +31,14 @@ extension SignOnServices {
         parties: parties, partyStore: store, keys: keys, identity: identity, fetcher: outside, displayName: "Contoso", contactMail: nil, now: now,
         logger: logger),
       parties: parties, partyStore: store, settingsStore: store, identity: identity, keys: keys,
-      sessions: SessionDesk(store: store, policy: SessionPolicy()), seal: TransactionSeal(protector: OpenProtector()), branding: PageBranding(),
+      rollover: rollover, probes: probes, sessions: SessionDesk(store: store, policy: SessionPolicy()), seal: TransactionSeal(protector: OpenProtector()), branding: PageBranding(),
       preview: { _, _, _ in throw StoreError.notFound("nobody is described here") })
   }
 }
 
 /// A world that does not answer.
-private struct NobodyOutside: MetadataFetcher, BackChannel {
+private struct NobodyOutside: MetadataFetcher, BackChannel, ProbeBrowser {
+  func exchange(_ request: ProbeExchange, timeout: Duration) async throws -> ProbeExchange.Answer { throw MetadataProblem("nobody answers") }
   func fetch(_ url: String, limit: Int, timeout: Duration) async throws -> [UInt8] { throw MetadataProblem("nobody answers") }
   func post(soap envelope: [UInt8], to url: String, timeout: Duration) async throws -> [UInt8] { throw MetadataProblem("nobody answers") }
 }

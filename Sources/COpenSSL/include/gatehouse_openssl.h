@@ -68,4 +68,9 @@ int gatehouse_certificate_make(
     const gatehouse_key *key, const char *name, size_t name_length, const uint8_t *serial, size_t serial_length, int64_t not_before,
     int64_t not_after, uint8_t *out, size_t *length);
 
+/// Opens a PKCS #12 file (RFC 7292) with one private key and its certificate. The caller frees the key. `length` holds the certificate's room and then what was
+/// used.
+int gatehouse_pkcs12_open(
+    const uint8_t *bytes, size_t count, const char *password, gatehouse_key **key, uint8_t *certificate, size_t *length);
+
 #endif

@@ -45,46 +45,6 @@ struct FederationCommand: AsyncParsableCommand {
   }
 }
 
-/// The keys that tokens are signed with.
-struct Certificates: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "certs", abstract: "The token-signing certificates.", subcommands: [List.self, Export.self], defaultSubcommand: List.self)
-
-  struct List: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the token-signing certificates.")
-    @OptionGroup var admin: AdminOptions
-
-    func run() async throws {
-      let keys: [SigningKeyMessage] = try await admin.client.get("signing-keys")
-      if admin.json { return try printJSON(keys) }
-      printTable(
-        ["KEY", "FAMILY", "STATE", "MADE", "ENDS", "SHA-256"],
-        keys.map { [$0.id, $0.family, $0.state, shown($0.prepared), shown($0.notAfter), $0.sha256] })
-    }
-  }
-
-  struct Export: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Print a token-signing certificate as PEM, for relying parties that read no metadata.")
-    @OptionGroup var admin: AdminOptions
-    @Argument(help: "The key (default: the primary RSA key).") var key: String?
-
-    func run() async throws {
-      let keys: [SigningKeyMessage] = try await admin.client.get("signing-keys")
-      guard let found = keys.first(where: { key == nil ? $0.family == "rsa" && $0.state == "primary" : $0.id == key }) else {
-        throw ValidationError("There is no such key; see `gatehouse certs list`.")
-      }
-      if admin.json { return try printJSON(found) }
-      print("-----BEGIN CERTIFICATE-----")
-      var rest = Substring(found.certificate)
-      while !rest.isEmpty {
-        print(rest.prefix(64))
-        rest = rest.dropFirst(64)
-      }
-      print("-----END CERTIFICATE-----")
-    }
-  }
-}
-
 /// What was issued.
 struct Tokens: AsyncParsableCommand {
   static let configuration = CommandConfiguration(

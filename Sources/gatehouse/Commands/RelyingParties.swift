@@ -68,7 +68,8 @@ struct RelyingParties: AsyncParsableCommand {
       if admin.json { return try printJSON(party) }
       print("The relying party \(harmless(party.name)) (\(harmless(party.entityId))) was added.")
       let federation: FederationMessage = try await admin.client.get("federation")
-      print("Give it our metadata: \(federation.metadataUrl)/\(party.name)  (entityID \(federation.entityId))")
+      print("Give it our metadata: \(party.ownMetadataUrl ?? federation.metadataUrl)  (entityID \(federation.entityId))")
+      print("The address is this relying party's alone: who reads it there tells us which keys it knows. So keep it between the two of you.")
     }
   }
 
@@ -194,7 +195,8 @@ struct RelyingParties: AsyncParsableCommand {
       ["token life", "\(party.tokenLifeSeconds) s"], ["skew", "\(party.skewSeconds) s"],
       ["unsolicited", party.unsolicited ? "on" : "off"],
       ["permitted", party.permittedGroups.isEmpty ? "everybody" : party.permittedGroups.joined(separator: "; ")],
-      ["signing key", party.signingKey ?? "the primary"], ["metadata", party.metadataUrl ?? "given by hand"],
+      ["signing key", party.signingKey ?? "none"], ["our metadata for it", party.ownMetadataUrl ?? "-"], ["owner", party.owner ?? "-"],
+      ["metadata", party.metadataUrl ?? "given by hand"],
     ]
     if party.metadataUrl != nil { rows.append(["read", shown(party.metadataRead)]) }
     if let trouble = party.metadataTrouble { rows.append(["trouble", trouble]) }
@@ -226,6 +228,14 @@ struct PartyOptions: ParsableArguments {
   @Option(name: .long, help: "Whether its requests must be signed: on or off.") var requireSigned: String?
   @Option(name: .long, help: "A group (distinguished name or SID) one must be in; may be repeated.") var permitGroup: [String] = []
   @Flag(name: .long, help: "Let everybody use it again.") var permitEverybody = false
+  @Option(name: .long, help: "The mail address of whoever runs it; \"\" for none.") var owner: String?
+  @Option(name: .long, help: "Whether it reads the first key of our metadata only: on or off.") var readsFirstKeyOnly: String?
+  @Option(name: .long, help: "Whether it goes on taking a key whose certificate has ended, since it pins the key: on or off.")
+  var keepsExpiredKey: String?
+  @Option(name: .long, help: "A page of it that wants a sign-in, for the probe; \"\" for no probe.") var probeURL: String?
+  @Option(name: .long, help: "Who signs in for the probe.") var probeUser: String?
+  @Option(name: .long, help: "What that page shows only to somebody who is signed in.") var probeExpects: String?
+  @Option(name: .long, help: "A domain of the Entra tenant that it is; may be repeated.") var entraDomain: [String] = []
 
   func change() throws -> RelyingPartyChange {
     var change = RelyingPartyChange()
@@ -242,6 +252,16 @@ struct PartyOptions: ParsableArguments {
     change.unsolicited = try flag(unsolicited, "--unsolicited")
     change.requestsMustBeSigned = try flag(requireSigned, "--require-signed")
     change.permittedGroups = permitEverybody ? [] : permitGroup.isEmpty ? nil : permitGroup
+    change.owner = owner
+    change.readsFirstKeyOnly = try flag(readsFirstKeyOnly, "--reads-first-key-only")
+    change.keepsExpiredKey = try flag(keepsExpiredKey, "--keeps-expired-key")
+    change.entraDomains = entraDomain.isEmpty ? nil : entraDomain
+    if let probeURL {
+      guard probeURL.isEmpty || probeUser != nil else { throw ValidationError("Say who signs in for the probe: --probe-user NAME.") }
+      change.probe = .init(url: probeURL, user: probeUser ?? "", expects: probeExpects)
+    } else if probeUser != nil || probeExpects != nil {
+      throw ValidationError("Say which page the probe opens: --probe-url URL.")
+    }
     if let acceptSha1Until {
       if acceptSha1Until == "never" {
         change.acceptsSha1Until = 0

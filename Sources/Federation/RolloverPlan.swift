@@ -1,0 +1,188 @@
+import Bytes
+import CertificateLifecycle
+import Identity
+
+/// What will happen, and who has to do something until when.
+package struct RolloverPlan: Sendable, Equatable {
+  /// A relying party that will break unless somebody acts.
+  package struct Laggard: Sendable, Equatable {
+    package var name: String
+    /// The key that it lacks; nil: it does not exist yet.
+    package var key: String?
+    package var level: ReadinessLevel
+    /// From then on its tokens are signed with the new key.
+    package var deadline: Instant
+    /// In one sentence, what its owner has to do.
+    package var sentence: String
+    /// What an administrator runs once that is done, or to keep it from breaking.
+    package var command: String
+    /// Why and when it was taken back to its former key; nil: it was not.
+    package var blocked: RolloverRecord.Block?
+  }
+
+  package struct Family: Sendable, Equatable {
+    package var family: SigningKeyFamily
+    package var primary: SigningKeyPlace?
+    package var next: SigningKeyPlace?
+    package var laggards: [Laggard]
+  }
+
+  package var families: [Family]
+  package var events: [RehearsedEvent]
+  package var freeze: ClockWatch.Freeze?
+}
+
+extension RolloverService {
+  /// What is to come until every present key is replaced.
+  package func plan() -> RolloverPlan {
+    let time = now()
+    let (ring, policy, standings) = (keys.ring, keys.policy, standings(time))
+    let ends = ring.places.filter { $0.state == .primary }.map(\.notAfter).max() ?? time
+    let horizon = max(ends, time).adding(policy.certificateRetirement * 2)
+    return RolloverPlan(
+      families: SigningKeyFamily.allCases.map { family in
+        RolloverPlan.Family(
+          family: family, primary: ring.primary(of: family), next: ring.next(of: family), laggards: laggards(family, standings, ring, time))
+      }, events: Rehearsal.play(ring, parties: standings, policy: policy, from: time, until: horizon), freeze: freeze)
+  }
+
+  /// The relying parties that will break unless somebody acts: those that have no way to learn of the next key by themselves, or have not done so for long, or
+  /// that failed with it.
+  func laggards(_ family: SigningKeyFamily, _ standings: [PartyStanding], _ ring: SigningKeyRing, _ time: Instant) -> [RolloverPlan.Laggard] {
+    guard let primary = ring.primary(of: family) else { return [] }
+    let next = ring.next(of: family).flatMap { $0.state == .published ? $0 : nil }
+    return standings.filter { $0.family == family }.compactMap { party in
+      if let held = ring.assignments[party.id].flatMap({ ring[$0] }), held.state == .retiring {
+        return isLate(party, primary, ring, time)
+          ? laggard(party, primary, level: party.level(for: primary.id), deadline: party.keepsExpiredKey ? .init(milliseconds: .max) : held.notAfter)
+          : nil
+      }
+      guard let next else {
+        // Nobody can follow by themselves who reads nothing: the earlier they hear of it, the better.
+        guard party.fetchInterval == nil, !party.isProbed, !party.keepsExpiredKey else { return nil }
+        return laggard(party, nil, level: .unknown, deadline: primary.notAfter)
+      }
+      guard ring.signer(for: party.id, family: family)?.id != next.id, isLate(party, next, ring, time) else { return nil }
+      return laggard(party, next, level: party.level(for: next.id), deadline: primary.notAfter)
+    }
+  }
+
+  /// Whether a relying party that is not ready for a key has no excuse: metadata that it reads shows the key for longer than it takes to read it twice.
+  private func isLate(_ party: PartyStanding, _ key: SigningKeyPlace, _ ring: SigningKeyRing, _ time: Instant) -> Bool {
+    if party.blocked == key.id { return true }
+    guard !party.keepsExpiredKey, party.level(for: key.id) < .fetched else { return false }
+    guard let interval = party.fetchInterval, let published = key.published else { return true }
+    return party.readsFirstKeyOnly ? false : time.since(published) > interval * 2
+  }
+
+  private func laggard(_ party: PartyStanding, _ key: SigningKeyPlace?, level: ReadinessLevel, deadline: Instant) -> RolloverPlan.Laggard {
+    let record = parties.party(named: party.name).map { ledger.record(of: $0.id) }
+    let blocked = record?.blocked.flatMap { $0.key == key?.id ? $0 : nil }
+    let sentence: String
+    let command: String
+    if let blocked {
+      sentence = "It failed with the new key (\(blocked.reason)): its owner finds out why and mends that."
+      command = "gatehouse certs promote \(key?.id ?? "") --rp \(party.name)"
+    } else if key == nil {
+      sentence = "It reads no metadata of ours: its owner must be given the new certificate before the present one ends, so make that now."
+      command = "gatehouse certs prepare --family \(party.family.rawValue)"
+    } else if party.fetchInterval != nil {
+      sentence = "It used to read its metadata and has not read it since the new key is in it: its owner looks whether its refresh works."
+      command = "gatehouse certs confirm --rp \(party.name)"
+    } else {
+      sentence = "It reads no metadata of ours: its owner installs the new certificate beside the present one."
+      command = "gatehouse certs confirm --rp \(party.name)"
+    }
+    return RolloverPlan.Laggard(
+      name: party.name, key: key?.id, level: level, deadline: deadline, sentence: sentence, command: command, blocked: blocked)
+  }
+
+  /// The coming days in fast clock. Recorded, its digest goes into the audit, so that nobody can say afterwards that it had foreseen something else. Throws
+  /// `StoreError`.
+  package func rehearse(days: Int64, record: (actor: String, digest: ([RehearsedEvent]) -> String)?) async throws -> [RehearsedEvent] {
+    let time = now()
+    let events = Rehearsal.play(keys.ring, parties: standings(time), policy: keys.policy, from: time, until: time.adding(.days(days)))
+    if let record {
+      let digest = record.digest(events)
+      try await audit.append([event(.rolloverRehearsed, digest, record.actor, ["days": "\(days)", "events": "\(events.count)"], time)])
+    }
+    return events
+  }
+}
+
+extension RolloverService: AlarmSource {
+  package func alarms() async -> [Alarm] {
+    let time = now()
+    let (ring, policy) = (keys.ring, keys.policy)
+    let standings = standings(time)
+    var alarms: [Alarm] = []
+    if let freeze {
+      let seconds = freeze.jump.components.seconds
+      alarms.append(
+        Alarm(
+          .rolloverClock, subject: "clock",
+          message: "The clock has jumped by \(seconds) s: certificates are not rolled over until it is right. Signing goes on.",
+          remedy: "Look at the time service of this machine. If the clock is right as it is now, say so with `gatehouse certs trust-clock`.",
+          since: freeze.since))
+    }
+    for family in SigningKeyFamily.allCases {
+      guard let primary = ring.primary(of: family) else { continue }
+      let users = standings.filter { $0.family == family }
+      guard !users.isEmpty else { continue }
+      if let alarm = ending(primary, ring, policy, time) { alarms.append(alarm) }
+      for laggard in laggards(family, standings, ring, time) {
+        if let blocked = laggard.blocked {
+          alarms.append(
+            Alarm(
+              .relyingPartyKeyRefused, subject: laggard.name,
+              message: "\(laggard.name) failed with the new token-signing key and is signed for with the former one: \(blocked.reason)",
+              remedy: "\(laggard.sentence) Then `\(laggard.command)`.", since: blocked.since))
+          continue
+        }
+        guard let reached = reached(laggard.deadline, policy, time) else { continue }
+        alarms.append(
+          Alarm(
+            .relyingPartyLagging, subject: laggard.name,
+            message: "\(laggard.name) will refuse every sign-in from \(laggard.deadline) on (\(RolloverService.shown(reached)) or less are left).",
+            remedy: "\(laggard.sentence) Then `\(laggard.command)`.", since: laggard.deadline.adding(.zero - reached)))
+      }
+    }
+    return alarms
+  }
+
+  /// The primary ends and nothing follows it by itself.
+  private func ending(_ primary: SigningKeyPlace, _ ring: SigningKeyRing, _ policy: RolloverPolicy, _ time: Instant) -> Alarm? {
+    let family = primary.family
+    let isManaged = policy.autoCertificateRollover && primary.origin != .imported
+    let hasNext = ring.next(of: family) != nil
+    if primary.notAfter <= time {
+      return Alarm(
+        .certificateExpiring, subject: "token-signing \(family.rawValue)",
+        message: "The token-signing certificate \(primary.id) ended \(primary.notAfter). It goes on signing, as no other one was in metadata for long enough.",
+        remedy: hasNext
+          ? "The next one is promoted as soon as it was in metadata for long enough: see `gatehouse certs plan`."
+          : "Run `gatehouse certs prepare --family \(family.rawValue)` now, and see `gatehouse certs plan`.", since: primary.notAfter)
+    }
+    guard !(isManaged && (hasNext || primary.notAfter.since(time) > policy.certificateGenerationThreshold)) else { return nil }
+    let withheld = ring.places.first { $0.family == family && $0.state == .published && $0.withheld != nil }
+    guard let reached = reached(primary.notAfter, policy, time), !hasNext || !policy.autoCertificateRollover else { return nil }
+    return Alarm(
+      .certificateExpiring, subject: "token-signing \(family.rawValue)",
+      message: "The token-signing certificate \(primary.id) ends \(primary.notAfter) (\(RolloverService.shown(reached)) or less are left), and none follows it by itself.",
+      remedy: withheld.map { "The next one is withheld; let it go on with `gatehouse certs resume \($0.id)`." }
+        ?? (primary.origin == .imported
+          ? "Import the next one with `gatehouse certs import`, or make one with `gatehouse certs prepare --family \(family.rawValue)`."
+          : "Run `gatehouse certs prepare --family \(family.rawValue)`, or let the gateway do it: `gatehouse certs policy --auto on`."),
+      since: primary.notAfter.adding(.zero - reached))
+  }
+
+  /// The last of the policy's warnings before `end` whose time has come; nil: none yet.
+  private func reached(_ end: Instant, _ policy: RolloverPolicy, _ time: Instant) -> Duration? {
+    policy.warnings.filter { end.since(time) <= $0 }.min()
+  }
+
+  static func shown(_ duration: Duration) -> String {
+    let seconds = duration.components.seconds
+    return seconds >= 86_400 ? "\(seconds / 86_400) days" : seconds >= 3600 ? "\(seconds / 3600) hours" : "\(seconds) seconds"
+  }
+}
