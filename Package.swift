@@ -140,7 +140,7 @@ let package = Package(
     .testTarget(
       name: "WebTests",
       dependencies: [
-        "Web", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird,
+        "Web", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "CertificateLifecycle", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird,
         httpTypes,
         nioCore, nioPosix, nioSSL,
         lifecycle, logging, metrics, crypto, x509,

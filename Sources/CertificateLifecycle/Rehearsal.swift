@@ -35,6 +35,7 @@ package struct RehearsedEvent: Sendable, Equatable, Codable {
 package struct Rehearsal: Sendable {
   private var ring: SigningKeyRing
   private var parties: [PartyStanding]
+  private let families: [SigningKeyFamily]
   private let policy: RolloverPolicy
   private let end: Instant
   private var now: Instant
@@ -42,20 +43,24 @@ package struct Rehearsal: Sendable {
   private var events: [RehearsedEvent] = []
 
   /// More steps than any year has: a policy in seconds, played for days, is cut there.
-  private static let mostSteps = 20_000
+  private static let mostSteps = 2000
 
-  /// The events from `now` until `end`, by time.
+  /// The events of one family from `now` until `end`, by time.
   package static func play(
-    _ ring: SigningKeyRing, parties: [PartyStanding], policy: RolloverPolicy, from now: Instant, until end: Instant
+    _ family: SigningKeyFamily, of ring: SigningKeyRing, parties: [PartyStanding], policy: RolloverPolicy, from now: Instant, until end: Instant
   ) -> [RehearsedEvent] {
-    var rehearsal = Rehearsal(ring: ring, parties: parties, policy: policy, end: end, now: now)
+    let places = ring.places.filter { $0.family == family && $0.state != .retired }
+    var rehearsal = Rehearsal(
+      ring: SigningKeyRing(places: places, assignments: ring.assignments.filter { key in places.contains { $0.id == key.value } }),
+      parties: parties.filter { $0.family == family }, family: family, policy: policy, end: end, now: now)
     rehearsal.run()
     return rehearsal.events
   }
 
-  private init(ring: SigningKeyRing, parties: [PartyStanding], policy: RolloverPolicy, end: Instant, now: Instant) {
+  private init(ring: SigningKeyRing, parties: [PartyStanding], family: SigningKeyFamily, policy: RolloverPolicy, end: Instant, now: Instant) {
     self.ring = ring
     self.parties = parties
+    families = [family]
     self.policy = policy
     self.end = end
     self.now = now
@@ -64,7 +69,7 @@ package struct Rehearsal: Sendable {
   private mutating func run() {
     for _ in 0..<Rehearsal.mostSteps {
       learn()
-      if let step = Rollover.next(ring, parties: parties, policy: policy, now: now) {
+      if let step = Rollover.next(ring, families: families, parties: parties, policy: policy, now: now) {
         guard take(step) else { return }
         continue
       }
@@ -113,6 +118,7 @@ package struct Rehearsal: Sendable {
     case .retire(let id):
       guard (try? Rollover.apply(step, to: &ring, now: now)) != nil else { return false }
       note(.retired, id)
+      ring.places.removeAll { $0.id == id }
     }
     noteBreaks(since: before)
     return true

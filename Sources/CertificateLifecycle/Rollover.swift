@@ -16,9 +16,11 @@ package enum RolloverStep: Sendable, Equatable {
 /// The rules of a rollover: pure functions of ring, readiness, policy and time.
 package enum Rollover {
   /// The one step to take now, or nil where the ring is as it should be. Callers repeat until nil.
-  package static func next(_ ring: SigningKeyRing, parties: [PartyStanding], policy: RolloverPolicy, now: Instant) -> RolloverStep? {
+  package static func next(
+    _ ring: SigningKeyRing, families: [SigningKeyFamily] = SigningKeyFamily.allCases, parties: [PartyStanding], policy: RolloverPolicy, now: Instant
+  ) -> RolloverStep? {
     guard policy.autoCertificateRollover else { return nil }
-    for family in SigningKeyFamily.allCases {
+    for family in families {
       if let step = next(family, ring, parties: parties.filter { $0.family == family }, policy: policy, now: now) { return step }
     }
     return nil

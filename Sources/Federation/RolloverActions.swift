@@ -37,6 +37,12 @@ package struct RolloverReport: Sendable, Equatable {
   package var endedSessions = 0
   package var isDryRun: Bool
 
+  package init(summary: String, key: String, isDryRun: Bool) {
+    self.summary = summary
+    self.key = key
+    self.isDryRun = isDryRun
+  }
+
   /// How many tokens of one relying party were signed with a key that somebody else has.
   package struct SuspectTokens: Sendable, Equatable {
     package var relyingParty: String

@@ -30,6 +30,12 @@ package struct RolloverPlan: Sendable, Equatable {
   package var families: [Family]
   package var events: [RehearsedEvent]
   package var freeze: ClockWatch.Freeze?
+
+  package init(families: [Family], events: [RehearsedEvent], freeze: ClockWatch.Freeze?) {
+    self.families = families
+    self.events = events
+    self.freeze = freeze
+  }
 }
 
 extension RolloverService {
@@ -37,13 +43,23 @@ extension RolloverService {
   package func plan() -> RolloverPlan {
     let time = now()
     let (ring, policy, standings) = (keys.ring, keys.policy, standings(time))
-    let ends = ring.places.filter { $0.state == .primary }.map(\.notAfter).max() ?? time
-    let horizon = max(ends, time).adding(policy.certificateRetirement * 2)
+    // Each family for itself: a year of one may be a minute of the other.
+    let events = SigningKeyFamily.allCases.flatMap { family in
+      let end = max(ring.primary(of: family)?.notAfter ?? time, time).adding(policy.certificateRetirement * 2)
+      return Rehearsal.play(family, of: ring, parties: standings, policy: policy, from: time, until: end)
+    }
     return RolloverPlan(
       families: SigningKeyFamily.allCases.map { family in
         RolloverPlan.Family(
           family: family, primary: ring.primary(of: family), next: ring.next(of: family), laggards: laggards(family, standings, ring, time))
-      }, events: Rehearsal.play(ring, parties: standings, policy: policy, from: time, until: horizon), freeze: freeze)
+      }, events: events.sorted { $0.time < $1.time }, freeze: freeze)
+  }
+
+  /// Who will break unless somebody acts, of every family.
+  package func laggards() -> [RolloverPlan.Laggard] {
+    let (ring, time) = (keys.ring, now())
+    let standings = standings(time)
+    return SigningKeyFamily.allCases.flatMap { laggards($0, standings, ring, time) }
   }
 
   /// The relying parties that will break unless somebody acts: those that have no way to learn of the next key by themselves, or have not done so for long, or
@@ -101,7 +117,10 @@ extension RolloverService {
   /// `StoreError`.
   package func rehearse(days: Int64, record: (actor: String, digest: ([RehearsedEvent]) -> String)?) async throws -> [RehearsedEvent] {
     let time = now()
-    let events = Rehearsal.play(keys.ring, parties: standings(time), policy: keys.policy, from: time, until: time.adding(.days(days)))
+    let (ring, policy, standings) = (keys.ring, keys.policy, standings(time))
+    let events = SigningKeyFamily.allCases.flatMap {
+      Rehearsal.play($0, of: ring, parties: standings, policy: policy, from: time, until: time.adding(.days(days)))
+    }.sorted { $0.time < $1.time }
     if let record {
       let digest = record.digest(events)
       try await audit.append([event(.rolloverRehearsed, digest, record.actor, ["days": "\(days)", "events": "\(events.count)"], time)])

@@ -22,8 +22,8 @@ package final class SignInWatch: Sendable {
   }
 
   /// As many tokens for one session within `loopWindow` are a loop.
-  static let loopLength = 4
-  static let loopWindow: Duration = .seconds(30)
+  static let loopLength = 5
+  static let loopWindow: Duration = .seconds(3)
   /// So many sessions in a loop make the relying party's trouble, not one visitor's; so many that did not come back make success.
   static let sessionsOfFailure = 2
   static let sessionsOfSuccess = 3

@@ -1,4 +1,5 @@
 import Bytes
+import CertificateLifecycle
 import Federation
 import Identity
 import SAML

@@ -165,8 +165,7 @@ struct AdminRolloverRoutes: Sendable {
 
   private func readiness() -> [ReadinessMessage] {
     let (ring, time) = (federation.keys.ring, services.now())
-    let plan = rollover.plan()
-    let laggards = Dictionary(plan.families.flatMap(\.laggards).map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    let laggards = Dictionary(rollover.laggards().map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     let standings = Dictionary(rollover.standings(time).map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
     return federation.parties.parties.filter { !$0.disabled }.map { party in
       let record = rollover.ledger.record(of: party.id)
@@ -181,7 +180,8 @@ struct AdminRolloverRoutes: Sendable {
         relyingParty: party.name, family: family.rawValue, signer: signer, next: next, level: level.rawValue, readiness: level.word,
         ready: signer == asked && laggard == nil || standing?.isReady(for: asked) ?? false, blocked: record.blocked?.reason, what: laggard?.sentence,
         command: laggard?.command, deadline: laggard.flatMap { $0.deadline == Instant(milliseconds: .max) ? nil : $0.deadline },
-        owner: party.rollover?.owner, ownMetadataUrl: ownMetadataURL(of: party),
+        owner: party.rollover?.owner, ownMetadataUrl: federation.ownMetadataURL(of: party),
+        confirmationUrl: next.map { federation.confirmationURL(of: party, key: $0) },
         evidence: record.evidence.map {
           .init(key: $0.key, level: $0.level.rawValue, readiness: $0.level.word, time: $0.time, detail: $0.detail)
         },
@@ -192,8 +192,6 @@ struct AdminRolloverRoutes: Sendable {
         })
     }
   }
-
-  private func ownMetadataURL(of party: RelyingParty) -> String { federation.ownMetadataURL(of: party) }
 }
 
 extension SignOnServices {

@@ -133,10 +133,14 @@ package struct GatewayWeb: Sendable {
   package func adminListener(socketPath: String, onRunning: @escaping @Sendable () async -> Void) -> Listener {
     var settings = ListenerSettings(limits: limits(shares.admin), drain: drain)
     settings.isUnixSocket = true
+    return Listener(
+      name: "admin", address: .unixDomainSocket(path: socketPath), router: adminRouter(), settings: settings, logger: logger, onRunning: onRunning)
+  }
+
+  func adminRouter() -> Router<GatewayRequestContext> {
     let router = makeRouter()
     AdminRoutes(services: services).add(to: router)
-    return Listener(
-      name: "admin", address: .unixDomainSocket(path: socketPath), router: router, settings: settings, logger: logger, onRunning: onRunning)
+    return router
   }
 
   private func limits(_ connections: Int) -> ListenerLimits {

@@ -244,6 +244,8 @@ package struct ReadinessMessage: Codable, Sendable {
   package var deadline: Instant?
   package var owner: String?
   package var ownMetadataUrl: String
+  /// Where its owner confirms the key to come; nil: none is published.
+  package var confirmationUrl: String?
   package var evidence: [Evidence]
   package var pollers: [Poller]
 }

@@ -86,6 +86,7 @@ struct SignOnRoutes: Sendable {
       return Response(status: .ok, headers: fields, body: .init(byteBuffer: ByteBuffer(bytes: logo.bytes)))
     }
     addMetadata(to: router)
+    RolloverConfirmationRoutes(services: services, now: now).add(to: router)
   }
 
   private func addMetadata(to router: Router<GatewayRequestContext>) {

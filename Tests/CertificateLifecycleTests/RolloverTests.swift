@@ -187,12 +187,12 @@ struct RehearsalTests {
   let ring = SigningKeyRing(places: [Life.key("old", .primary, ends: 100), Life.key("curve", .primary, .ecdsa, ends: 1_000_000)])
 
   func play(_ parties: PartyStanding..., until end: Int64) -> [RehearsedEvent] {
-    Rehearsal.play(ring, parties: parties, policy: Life.policy, from: Life.at(0), until: Life.at(end))
+    Rehearsal.play(.rsa, of: ring, parties: parties, policy: Life.policy, from: Life.at(0), until: Life.at(end))
   }
 
   @Test("Tells when keys are made, shown, promoted and retired")
   func keys() {
-    let events = play(until: 150)
+    let events = play(until: 139)
     #expect(events.map(\.kind) == [.made, .published, .promoted, .retired, .made, .published])
     #expect(events.map { $0.time.milliseconds / 1000 } == [60, 60, 80, 110, 120, 120])
     #expect(events.map(\.key) == ["next-rsa-1", "next-rsa-1", "next-rsa-1", "old", "next-rsa-2", "next-rsa-2"])
@@ -204,7 +204,7 @@ struct RehearsalTests {
       Life.party("follows") {
         $0.fetchInterval = .seconds(10)
         $0.followsMetadata = true
-      }, Life.party("reads", { $0.fetchInterval = .seconds(10) }),
+      }, Life.party("reads") { $0.fetchInterval = .seconds(10) },
       Life.party("first") {
         $0.fetchInterval = .seconds(7)
         $0.readsFirstKeyOnly = true

@@ -53,7 +53,7 @@ import XMLSecurity
     func sent(_ url: String) throws -> XMLElement {
       let query = try #require(url.firstIndex(of: "?"))
       let message = try ReceivedMessage(query: Array(url[url.index(after: query)...].utf8))
-      return try message.verified(by: [try VerificationKey(certificate: try #require(house.keys.published().first))])
+      return try message.verified(by: [try VerificationKey(certificate: try #require(house.keys.published().first?.certificate))])
     }
 
     func response(_ provider: TestServiceProvider, to request: String, status: Status.Code = .success, signs: Bool = true, detail: String = "") throws
@@ -295,7 +295,7 @@ import XMLSecurity
     guard case .awayByPost(let form, let transaction) = step else { throw Answer.None(step: "\(step)") }
     #expect(form.action == "https://shop.example/slo-post" && form.fields.map(\.name) == ["SAMLRequest"])
     let document = try #require(form.fields.first.flatMap { StrictText.base64($0.value) })
-    let key = try VerificationKey(certificate: try #require(visit.house.keys.published().first))
+    let key = try VerificationKey(certificate: try #require(visit.house.keys.published().first?.certificate))
     let asked = try LogoutRequest(try SignatureVerifier(keys: [key]).verify(try XMLElement.parse(document, limits: .message)).element)
     #expect(transaction.currentRequest == asked.head.id)
   }
@@ -308,7 +308,7 @@ import XMLSecurity
       let bytes = signs ? try visit.wiki.signed(document) : Array(document.utf8)
       let message = ReceivedMessage(soap: try XMLElement.parse(bytes, limits: .message), direction: .request, digest: [])
       guard let answer = await visit.house.logout.receive(soap: message) else { return nil }
-      let key = try VerificationKey(certificate: try #require(visit.house.keys.published().first))
+      let key = try VerificationKey(certificate: try #require(visit.house.keys.published().first?.certificate))
       let response = try LogoutResponse(
         try SignatureVerifier(keys: [key]).verify(try XMLElement.parse(try SOAPEnvelope.body(answer).canonicalBytes(), limits: .message)).element)
       #expect(response.inResponseTo == id)

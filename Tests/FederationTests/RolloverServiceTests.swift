@@ -203,7 +203,7 @@ private final class RolloverHouse: Sendable {
     let next = try #require(house.signer(party))
     #expect(next != first)
     for session in [UInt8(1), 2] {
-      for _ in 0..<4 { house.rollover.noteToken(party, key: next, session: [session], now: house.now) }
+      for _ in 0..<5 { house.rollover.noteToken(party, key: next, session: [session], now: house.now) }
     }
     try await house.run(2)
     #expect(house.signer(party) == first)

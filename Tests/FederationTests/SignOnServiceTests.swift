@@ -43,7 +43,7 @@ import XMLSecurity
     #expect(try conditions.elements.first?.elements.map { try $0.text() } == [provider.entityID])
     #expect(try assertion.children(Answer.saml("Issuer")).map { try $0.text() } == [House.entityID])
     // Both are signed by the key that metadata shows.
-    let key = try VerificationKey(certificate: try #require(house.keys.published().first))
+    let key = try VerificationKey(certificate: try #require(house.keys.published().first?.certificate))
     #expect(try SignatureVerifier(keys: [key]).verify(answer.root).element.name == Answer.samlp("Response"))
     #expect(
       try SignatureVerifier(keys: [key]).verify(try XMLElement.parse(try assertion.canonicalBytes(), limits: .message)).element.name
@@ -80,7 +80,7 @@ import XMLSecurity
     #expect(without.isDeclined(.responder, .noPassive))
     #expect(without.inResponseTo == "_a" && without.relayState == "r")
     // saml2int: an answer without an assertion is signed all the same.
-    let key = try VerificationKey(certificate: try #require(house.keys.published().first))
+    let key = try VerificationKey(certificate: try #require(house.keys.published().first?.certificate))
     #expect(try SignatureVerifier(keys: [key]).verify(without.root).element.name == Answer.samlp("Response"))
     let with = try await house.answer(try house.request(provider, id: "_b", attributes: " IsPassive=\"true\""), try await house.session())
     #expect(with.assertion != nil)

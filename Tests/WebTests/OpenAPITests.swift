@@ -1,3 +1,6 @@
+import Bytes
+import CertificateLifecycle
+import Federation
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -17,18 +20,50 @@ struct OpenAPITests {
     try await withGateway { gateway async throws in
       let routers = [gateway.web.publicRouter(proxies: []), gateway.web.operationsRouter()]
       let real = routers.flatMap(\.routes).map { "\($0.method.rawValue.lowercased()) \($0.path)" }
-      var described: [String] = []
-      var path: String?
-      let lines = try String(contentsOfFile: Self.document, encoding: .utf8).split(separator: "\n", omittingEmptySubsequences: false)
-      for line in lines.drop(while: { $0 != "paths:" }).dropFirst().prefix(while: { $0.isEmpty || $0.hasPrefix(" ") }) {
-        if let match = line.wholeMatch(of: #/\ {2}(/\S*):/#) { path = String(match.1) }
-        if let match = line.wholeMatch(of: #/\ {4}(get|put|post|delete|options|head|patch|trace):/#), let path {
-          described.append("\(match.1) \(path)")
-        }
-      }
+      let described = try Self.described(in: Self.document)
       #expect(described.count > 5)
       #expect(Set(described) == Set(real))
     }
+  }
+
+  @Test("of the token-signing certificates has every route of theirs, and every field of what they take and answer")
+  func certificates() async throws {
+    let document = Self.document.replacing("openapi.yaml", with: "openapi-admin.yaml")
+    try await withGateway { gateway async throws in
+      let real = gateway.web.adminRouter().routes.map { "\($0.method.rawValue.lowercased()) \($0.path)" }
+        .filter { $0.contains("/rollover") || $0.contains("/signing-keys") }
+      #expect(Set(try Self.described(in: document)) == Set(real) && real.count == 10)
+    }
+    let text = try String(contentsOfFile: document, encoding: .utf8)
+    let messages: [(String, Any)] = [
+      ("Step", RolloverRequest()), ("Policy", RolloverPolicyMessage(RolloverPolicy())), ("Confirmation", ConfirmationRequest()),
+      ("RehearsalWish", RehearsalRequest(days: 1, record: false)), ("ProbeWish", ProbeRequest(key: nil)),
+      ("SigningKey", SigningKeyMessage(.init(id: "", family: .rsa, state: .primary, prepared: Instant(milliseconds: 0), notAfter: Instant(milliseconds: 0)), certificate: [], ring: SigningKeyRing())),
+      ("Report", RolloverReportMessage(RolloverReport(summary: "", key: "", isDryRun: true), certificate: nil)),
+      ("Plan", RolloverPlanMessage(RolloverPlan(families: [], events: [], freeze: nil))),
+    ]
+    for (name, message) in messages {
+      let fields = Mirror(reflecting: message).children.compactMap(\.label).map { $0.hasPrefix("_") ? String($0.dropFirst()) : $0 }
+      let schema = try #require(text.firstRange(of: "\n    \(name):\n")).upperBound
+      let rest = text[schema...]
+      let end = rest.firstMatch(of: #/\n\ {4}\w/#)?.range.lowerBound ?? rest.endIndex
+      let described = rest[..<end].matches(of: #/\n\ {8}(\w+):/#).map { String($0.output.1) }
+      #expect(Set(described) == Set(fields), "\(name)")
+    }
+  }
+
+  /// The operations of a description: `get /path`.
+  private static func described(in document: String) throws -> [String] {
+    var described: [String] = []
+    var path: String?
+    let lines = try String(contentsOfFile: document, encoding: .utf8).split(separator: "\n", omittingEmptySubsequences: false)
+    for line in lines.drop(while: { $0 != "paths:" }).dropFirst().prefix(while: { $0.isEmpty || $0.hasPrefix(" ") }) {
+      if let match = line.wholeMatch(of: #/\ {2}(/\S*):/#) { path = String(match.1) }
+      if let match = line.wholeMatch(of: #/\ {4}(get|put|post|delete|options|head|patch|trace):/#), let path {
+        described.append("\(match.1) \(path)")
+      }
+    }
+    return described
   }
 
   @Test("of the front-ends' and agents' part holds for everything that Schemathesis thinks of, with a key")

@@ -41,6 +41,21 @@ struct PageTexts: Sendable {
   var repeatPassword: String { say("New password again", "Neues Kennwort wiederholen") }
   var `continue`: String { say("Continue", "Weiter") }
   var cancel: String { say("Cancel", "Abbrechen") }
+  var certificateConfirmation: String { say("New token-signing certificate", "Neues Token-Signaturzertifikat") }
+  func certificateOf(_ party: String) -> String {
+    say(
+      "Messages for \(party) will be signed with this certificate's key. Install it beside the present one, and keep the present one until then.",
+      "Nachrichten für \(party) werden künftig mit dem Schlüssel dieses Zertifikats signiert. Installieren Sie es neben dem bisherigen, und behalten Sie das bisherige bis dahin."
+    )
+  }
+  var validUntil: String { say("Valid until", "Gültig bis") }
+  var certificateInstalled: String { say("It is installed", "Es ist installiert") }
+  var certificateConfirmed: String {
+    say("Thank you: it is known that the certificate is installed.", "Danke: Es ist vermerkt, dass das Zertifikat installiert ist.")
+  }
+  var notByLink: String {
+    say("This application cannot be confirmed by a link. Ask your identity team.", "Diese Anwendung lässt sich nicht per Link bestätigen. Fragen Sie Ihr Identity-Team.")
+  }
   var signOut: String { say("Sign out", "Abmelden") }
   var signedOut: String { say("You are signed out", "Sie sind abgemeldet") }
   var signedOutText: String {

@@ -183,6 +183,37 @@ struct Pages: Sendable {
     return page(texts.signedOut, body, texts, cookies: cookies)
   }
 
+  /// What the owner of a relying party is asked about a new certificate.
+  struct ConfirmationForm {
+    var party: String
+    var sha256: String
+    var sha1: String
+    var ends: String
+    /// DER in base64.
+    var certificate: String
+    var isDone: Bool
+  }
+
+  func confirmCertificate(_ form: ConfirmationForm, _ texts: PageTexts) -> Response {
+    var body: Markup = """
+      <h1>\(texts.certificateConfirmation)</h1><p>\(texts.certificateOf(form.party))</p>
+      <dl><dt>SHA-256</dt><dd><code>\(form.sha256)</code></dd><dt>SHA-1</dt><dd><code>\(form.sha1)</code></dd>
+      <dt>\(texts.validUntil)</dt><dd>\(form.ends)</dd></dl><pre>-----BEGIN CERTIFICATE-----
+
+      """
+    var rest = Substring(form.certificate)
+    while !rest.isEmpty {
+      body += "\(String(rest.prefix(64)))\n"
+      rest = rest.dropFirst(64)
+    }
+    body += "-----END CERTIFICATE-----</pre>"
+    body +=
+      form.isDone
+      ? "<p class=\"notice\" role=\"status\">\(texts.certificateConfirmed)</p>"
+      : "<form method=\"post\"><button>\(texts.certificateInstalled)</button></form>"
+    return page(texts.certificateConfirmation, body, texts)
+  }
+
   func message(_ title: String, _ text: String, _ texts: PageTexts, status: HTTPResponse.Status = .ok) -> Response {
     page(title, "<h1>\(title)</h1><p>\(text)</p>", texts, status: status)
   }

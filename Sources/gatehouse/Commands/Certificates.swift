@@ -174,7 +174,7 @@ struct Certificates: AsyncParsableCommand {
 
         \(Certificates.pem(key.certificate))
 
-        Then tell us that it is done.
+        Then tell us that it is done\(party.confirmationUrl.map { ", by the button on this page: \($0)" } ?? ".")
         """)
     }
   }

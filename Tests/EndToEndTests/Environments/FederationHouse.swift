@@ -72,6 +72,11 @@ struct FederationHouse: Sendable {
     try await admin("rp", "edit", name, "--metadata", file)
   }
 
+  private struct Registered: Decodable { var ownMetadataUrl: String }
+
+  /// Where a relying party alone reads the gateway's metadata.
+  func ownMetadataURL(_ name: String) async throws -> String { try await admin.json(Registered.self, "rp", "show", name).ownMetadataUrl }
+
   /// PEM file of the primary token-signing certificate of a family, below the gateway's folder.
   func certificate(_ family: String = "rsa") async throws -> String {
     struct Key: Decodable {
@@ -111,12 +116,17 @@ struct FederationHouse: Sendable {
   }
 
   /// Opens an address and goes on by forms without anything to fill in; at the sign-in page signs in as this person.
-  func signIn(_ browser: CookieBrowser, _ url: String, as name: String, password: String? = nil) async throws -> CookieBrowser.Page {
-    var page = try await browser.carryOn(try await browser.open(url))
+  ///
+  /// - Parameter following: whether the browser carries messages on to relying parties; else it stays at the page that would.
+  func signIn(
+    _ browser: CookieBrowser, _ url: String, as name: String, password: String? = nil, following: Bool = true
+  ) async throws -> CookieBrowser.Page {
+    var page = try await browser.open(url)
+    if following { page = try await browser.carryOn(page) }
     if let form = try? page.form(with: "password") {
       let password = try password ?? house.password(name)
       page = try await browser.submit(form, of: page, filling: ["userName": "\(name)@\(house.realm)", "password": password])
-      page = try await browser.carryOn(page)
+      if following { page = try await browser.carryOn(page) }
     }
     return page
   }

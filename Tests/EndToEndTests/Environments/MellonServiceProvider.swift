@@ -62,6 +62,15 @@ final class MellonServiceProvider: ServiceProvider {
     running.withLock { $0 = process }
   }
 
+  /// Gives it another document of its identity provider and has Apache read everything anew, without dropping a request: what administrators' scripts do.
+  func replaceIdentityProviderMetadata(_ text: String) throws {
+    try site.write("identity-provider.xml", text)
+    guard let pid = pid_t(site.log("run/apache.pid").trimmingCharacters(in: .whitespacesAndNewlines)) else {
+      throw ServerProcess.Failure(description: "Apache has left no process id in \(site.folder)")
+    }
+    kill(pid, SIGUSR1)
+  }
+
   func stop() async {
     running.withLock { running in
       running?.stop()

@@ -120,6 +120,13 @@ final class ShibbolethServiceProvider: ServiceProvider {
     }
   }
 
+  /// From now on it reads metadata at an address, again and again, as most installations do.
+  func readMetadata(at url: String, everySeconds seconds: Int) async throws {
+    try site.write("shibboleth2.xml", configuration(.url(url, reloadSeconds: seconds)))
+    await stop()
+    try await start()
+  }
+
   func stop() async {
     running.withLock { running in
       running?.stop()
