@@ -20,6 +20,16 @@ package struct RolloverPlan: Sendable, Equatable {
     package var blocked: RolloverRecord.Block?
   }
 
+  /// Something that an administrator has to do, about no single relying party.
+  package struct Chore: Sendable, Equatable {
+    /// `rsa`, `ecdsa` or `clock`.
+    package var subject: String
+    /// Nil: it stays as it is until somebody acts.
+    package var deadline: Instant?
+    package var sentence: String
+    package var command: String
+  }
+
   package struct Family: Sendable, Equatable {
     package var family: SigningKeyFamily
     package var primary: SigningKeyPlace?
@@ -28,11 +38,13 @@ package struct RolloverPlan: Sendable, Equatable {
   }
 
   package var families: [Family]
+  package var chores: [Chore]
   package var events: [RehearsedEvent]
   package var freeze: ClockWatch.Freeze?
 
-  package init(families: [Family], events: [RehearsedEvent], freeze: ClockWatch.Freeze?) {
+  package init(families: [Family], chores: [Chore] = [], events: [RehearsedEvent], freeze: ClockWatch.Freeze?) {
     self.families = families
+    self.chores = chores
     self.events = events
     self.freeze = freeze
   }
@@ -52,7 +64,43 @@ extension RolloverService {
       families: SigningKeyFamily.allCases.map { family in
         RolloverPlan.Family(
           family: family, primary: ring.primary(of: family), next: ring.next(of: family), laggards: laggards(family, standings, ring, time))
-      }, events: events.sorted { $0.time < $1.time }, freeze: freeze)
+      }, chores: chores(ring, policy, time), events: events.sorted { $0.time < $1.time }, freeze: freeze)
+  }
+
+  /// What does not happen by itself.
+  private func chores(_ ring: SigningKeyRing, _ policy: RolloverPolicy, _ time: Instant) -> [RolloverPlan.Chore] {
+    var chores: [RolloverPlan.Chore] = []
+    if let freeze {
+      chores.append(
+        .init(
+          subject: "clock", deadline: nil,
+          sentence: "The clock has jumped by \(freeze.jump.components.seconds) s: mend it; if it is right as it is, say so.",
+          command: "gatehouse certs trust-clock"))
+    }
+    return chores + SigningKeyFamily.allCases.compactMap { chore($0, ring, policy, time) }
+  }
+
+  private func chore(_ family: SigningKeyFamily, _ ring: SigningKeyRing, _ policy: RolloverPolicy, _ time: Instant) -> RolloverPlan.Chore? {
+    guard let primary = ring.primary(of: family) else { return nil }
+    func chore(_ sentence: String, _ command: String) -> RolloverPlan.Chore {
+      .init(subject: family.rawValue, deadline: primary.notAfter, sentence: sentence, command: "gatehouse certs " + command)
+    }
+    if let next = ring.next(of: family) {
+      if policy.autoCertificateRollover, next.isMadeByPolicy { return nil }
+      if next.state == .prepared { return chore("The next key is made and nobody can see it: show it in metadata.", "publish \(next.id)") }
+      return Rollover.mayRollOver(next, policy, time)
+        ? chore("The next key was in metadata for long enough: sign with it; who is not ready stays.", "promote \(next.id)") : nil
+    }
+    if let withheld = ring.places.first(where: { $0.family == family && $0.state == .published && $0.withheld != nil }) {
+      return chore("The next key was taken back (\(withheld.withheld ?? "")): when that is mended, let it go on.", "resume \(withheld.id)")
+    }
+    guard primary.notAfter.since(time) <= max(policy.warnings.max() ?? .zero, policy.certificateGenerationThreshold) else { return nil }
+    if primary.origin == .imported {
+      return chore(
+        "The certificate was imported, and none follows by itself: import the next one, or make one.", "prepare --family \(family.rawValue)")
+    }
+    return policy.autoCertificateRollover
+      ? nil : chore("Certificates do not follow by themselves: make the next one, or let the gateway do it.", "policy --auto on")
   }
 
   /// Who will break unless somebody acts, of every family.
@@ -101,7 +149,8 @@ extension RolloverService {
       command = "gatehouse certs promote \(key?.id ?? "") --rp \(party.name)"
     } else if key == nil {
       sentence = "It reads no metadata of ours: its owner must be given the new certificate before the present one ends, so make that now."
-      command = "gatehouse certs prepare --family \(party.family.rawValue)"
+      let made = keys.ring.next(of: party.family)?.id
+      command = made.map { "gatehouse certs publish \($0)" } ?? "gatehouse certs prepare --family \(party.family.rawValue)"
     } else if party.fetchInterval != nil {
       sentence = "It used to read its metadata and has not read it since the new key is in it: its owner looks whether its refresh works."
       command = "gatehouse certs confirm --rp \(party.name)"

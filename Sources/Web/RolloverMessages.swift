@@ -191,7 +191,14 @@ package struct RolloverPlanMessage: Codable, Sendable {
     package var nextState: String?
     package var laggards: [Laggard]
   }
+  package struct Chore: Codable, Sendable {
+    package var subject: String
+    package var deadline: Instant?
+    package var what: String
+    package var command: String
+  }
   package var families: [Family]
+  package var chores: [Chore]
   package var events: [RehearsedEventMessage]
   /// Why nothing is done of its own accord: by how many seconds the clock has jumped.
   package var clockJumpSeconds: Int64?
@@ -207,6 +214,7 @@ package struct RolloverPlanMessage: Codable, Sendable {
             what: $0.sentence, command: $0.command)
         })
     }
+    chores = plan.chores.map { Chore(subject: $0.subject, deadline: $0.deadline, what: $0.sentence, command: $0.command) }
     events = plan.events.map(RehearsedEventMessage.init)
     clockJumpSeconds = plan.freeze?.jump.components.seconds
   }

@@ -96,13 +96,10 @@ struct Certificates: AsyncParsableCommand {
     func run() async throws {
       let plan: RolloverPlanMessage = try await admin.client.get("rollover")
       if admin.json { try printJSON(plan) } else { tell(plan) }
-      if plan.families.contains(where: { !$0.laggards.isEmpty }) { throw ExitCode(1) }
+      if !plan.chores.isEmpty || plan.families.contains(where: { !$0.laggards.isEmpty }) { throw ExitCode(1) }
     }
 
     private func tell(_ plan: RolloverPlanMessage) {
-      if let jump = plan.clockJumpSeconds {
-        print("The clock has jumped by \(jump) s: nothing is done until it is right, or until `gatehouse certs trust-clock`.\n")
-      }
       for family in plan.families {
         let next = family.next.map { "; next \($0) (\(family.nextState ?? ""))" } ?? "; no next key yet"
         print("\(family.family): \(family.primary ?? "none") signs, its certificate ends \(shown(family.primaryEnds))\(next)")
@@ -112,12 +109,16 @@ struct Certificates: AsyncParsableCommand {
         ["WHEN", "WHAT", "KEY", "RELYING PARTY", "UNTIL"],
         plan.events.map { [shown($0.time), $0.what, $0.key, $0.relyingParty ?? "-", shown($0.until)] })
       let laggards = plan.families.flatMap(\.laggards)
-      guard !laggards.isEmpty else { return print("\nNobody has to do anything.") }
-      print("\nWho will break unless somebody acts:")
-      for laggard in laggards {
-        print("  \(harmless(laggard.relyingParty))  by \(laggard.deadline.map { shown($0) } ?? "no date")  \(harmless(laggard.what))")
-        print("    then: \(harmless(laggard.command))")
-      }
+      if laggards.isEmpty, plan.chores.isEmpty { return print("\nNobody has to do anything.") }
+      if !plan.chores.isEmpty { print("\nWhat you have to do:") }
+      for chore in plan.chores { tell(chore.subject, chore.deadline, chore.what, chore.command) }
+      if !laggards.isEmpty { print("\nWho will break unless somebody acts:") }
+      for laggard in laggards { tell(laggard.relyingParty, laggard.deadline, laggard.what, laggard.command) }
+    }
+
+    private func tell(_ subject: String, _ deadline: Instant?, _ what: String, _ command: String) {
+      print("  \(harmless(subject))  by \(deadline.map { shown($0) } ?? "no date")  \(harmless(what))")
+      print("    then: \(harmless(command))")
     }
   }
 

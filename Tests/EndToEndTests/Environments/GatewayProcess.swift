@@ -13,6 +13,8 @@ final class GatewayProcess: Sendable {
     /// Whatever else the configuration file shall say.
     var extra = ""
     var environment: [String: String] = [:]
+    /// Of another gateway, whose store and master key this one shares.
+    var dataDirectory: String?
     /// The beginning of the command line: a program that becomes the gateway once it has set something up.
     var launcher: [String] = []
   }
@@ -37,7 +39,8 @@ final class GatewayProcess: Sendable {
     let configuration = """
       node: \(scenario)
       publicURL: https://localhost:\(publicPort)
-      dataDirectory: data
+      dataDirectory: \(options.dataDirectory ?? "data")
+      admin: {socket: data/admin.sock}
       listeners:
         public:
           address: 127.0.0.1:\(publicPort)

@@ -8,9 +8,11 @@ struct HandmadeRequest: Sendable {
   /// Further attributes, such as ` ForceAuthn="true"`.
   var attributes = ""
   var id = "_" + UUID().uuidString.lowercased()
+  /// By how many seconds the relying party's clock is ahead.
+  var ahead: Double = 0
 
   var xml: String {
-    let time = ISO8601DateFormatter().string(from: Date(timeIntervalSinceNow: 0))
+    let time = ISO8601DateFormatter().string(from: Date(timeIntervalSinceNow: ahead))
     let address = consumer.map { " AssertionConsumerServiceURL=\"\($0.markupEscaped)\"" } ?? ""
     return """
       <samlp:AuthnRequest xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol" xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion" ID="\(id)" \
