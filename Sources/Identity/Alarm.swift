@@ -45,6 +45,7 @@ package enum AlarmCode: String, Sendable, CaseIterable, Codable {
   case passwordSpray = "password-spray"
   case relyingPartyPending = "relying-party-metadata-pending"
   case relyingPartyMetadata = "relying-party-metadata-unreadable"
+  case signingTokenAway = "signing-token-away"
 }
 
 /// Who can be asked for what is wrong now.
