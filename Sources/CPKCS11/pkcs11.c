@@ -211,7 +211,14 @@ unsigned long gatehouse_pkcs11_find_key(
 int gatehouse_pkcs11_stays(gatehouse_pkcs11 *module, unsigned long session, unsigned long key) {
   CK_BBOOL sensitive = CK_FALSE, extractable = CK_TRUE;
   CK_ATTRIBUTE template[] = {{CKA_SENSITIVE, &sensitive, sizeof sensitive}, {CKA_EXTRACTABLE, &extractable, sizeof extractable}};
-  return module->functions->C_GetAttributeValue(session, key, template, 2) == CKR_OK && sensitive == CK_TRUE && extractable == CK_FALSE;
+  if (module->functions->C_GetAttributeValue(session, key, template, 2) != CKR_OK || sensitive != CK_TRUE || extractable != CK_FALSE) return 0;
+  // What it says of itself is tried: the exponent of an RSA key, the number of an EC key.
+  CK_ATTRIBUTE secrets[] = {{CKA_PRIVATE_EXPONENT, NULL, 0}, {CKA_VALUE, NULL, 0}};
+  for (int index = 0; index < 2; index++) {
+    // Base 5.7, C_GetAttributeValue: without room for it the length is told, where it may be had at all.
+    if (module->functions->C_GetAttributeValue(session, key, &secrets[index], 1) == CKR_OK) return 0;
+  }
+  return 1;
 }
 
 unsigned long gatehouse_pkcs11_read(

@@ -87,12 +87,15 @@ final class TokenModule: @unchecked Sendable {
       pointer, session, kind.bits, curve, curve.count, id, id.count, label, &publicKey, &privateKey)
     if let fault = TokenFault(answer, "C_GenerateKeyPair") { throw fault }
     // Some tokens take the wish and do as they are configured.
-    guard gatehouse_pkcs11_stays(pointer, session, privateKey) == 1 else {
+    guard stays(session, privateKey) else {
       for object in [publicKey, privateKey] { _ = gatehouse_pkcs11_destroy(pointer, session, object) }
       throw .refused("it makes only keys that can leave it")
     }
     return (publicKey, privateKey)
   }
+
+  /// Whether a private key can never leave the token.
+  func stays(_ session: UInt, _ privateKey: UInt) -> Bool { gatehouse_pkcs11_stays(pointer, session, privateKey) == 1 }
 
   /// The handle of a key; nil where the token has none with this id.
   func find(_ session: UInt, isPrivate: Bool, id: [UInt8]) throws(TokenFault) -> UInt? {

@@ -23,6 +23,7 @@ struct SoftToken {
     atexit { SoftToken.removedAtExit.withLock { folder in if let folder { try? FileManager.default.removeItem(atPath: folder) } } }
     return folder
   }()
+  private static let making = Mutex(())
   private static let removedAtExit = Mutex<String?>(nil)
 
   private static let sharedModule = "/usr/lib/softhsm/libsofthsm2.so"
@@ -33,7 +34,8 @@ struct SoftToken {
     label = String(name.prefix(18))
     module = SoftToken.folder + "/" + name + ".so"
     pinFile = SoftToken.folder + "/" + name + ".pin"
-    try FileManager.default.copyItem(atPath: SoftToken.sharedModule, toPath: module)
+    let shared = URL(fileURLWithPath: SoftToken.sharedModule).resolvingSymlinksInPath().path
+    try FileManager.default.copyItem(atPath: shared, toPath: module)
     try writePIN(SoftToken.pin)
     if exists { try make() }
   }
@@ -46,7 +48,10 @@ struct SoftToken {
   }
 
   func make() throws {
-    try SoftToken.run("softhsm2-util", ["--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin", SoftToken.pin])
+    // Two that look for a free slot at once take the same.
+    try SoftToken.making.withLock { _ in
+      _ = try SoftToken.run("softhsm2-util", ["--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin", SoftToken.pin])
+    }
   }
 
   func writePIN(_ pin: String) throws {

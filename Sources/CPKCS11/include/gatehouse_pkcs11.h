@@ -67,7 +67,7 @@ unsigned long gatehouse_pkcs11_generate(
 unsigned long gatehouse_pkcs11_find_key(
     gatehouse_pkcs11 *module, unsigned long session, int private_key, const uint8_t *id, size_t id_length, unsigned long *found);
 
-/// Whether the token says that a private key can never leave it in plain: CKA_SENSITIVE and not CKA_EXTRACTABLE.
+/// Whether a private key can never leave the token: it says so (CKA_SENSITIVE, not CKA_EXTRACTABLE), and does not give the private number away.
 int gatehouse_pkcs11_stays(gatehouse_pkcs11 *module, unsigned long session, unsigned long key);
 
 /// What is read of a public key.
