@@ -137,7 +137,7 @@ let package = Package(
     .testTarget(
       name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509, asn1]),
     .testTarget(name: "SQLiteStoreTests", dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", grdb]),
-    .testTarget(name: "KeyStoreTests", dependencies: ["KeyStore", "Federation", "Identity", "Cryptography", "Bytes", logging]),
+    .testTarget(name: "KeyStoreTests", dependencies: ["KeyStore", "Federation", "Identity", "Cryptography", "Bytes", "GatehouseTesting", logging]),
     .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix, x509]),
     .testTarget(
       name: "WebTests",

@@ -20,6 +20,8 @@ int gatehouse_pkcs11_meaning(unsigned long answer) {
     case CKR_PIN_EXPIRED:
     case CKR_PIN_LOCKED:
     case CKR_USER_PIN_NOT_INITIALIZED: return GATEHOUSE_PKCS11_PIN;
+    case CKR_KEY_HANDLE_INVALID:
+    case CKR_OBJECT_HANDLE_INVALID: return GATEHOUSE_PKCS11_HANDLE;
     case CKR_MECHANISM_INVALID:
     case CKR_MECHANISM_PARAM_INVALID:
     case CKR_KEY_SIZE_RANGE:

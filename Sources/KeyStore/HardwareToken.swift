@@ -133,7 +133,7 @@ package final class HardwareToken: SigningKeyVault, AlarmSource {
   fileprivate func sign(id: [UInt8], _ bytes: [UInt8], with algorithm: SignatureAlgorithm) throws(CryptographyFault) -> [UInt8] {
     let (isRSA, input) = TokenSignature.input(bytes, algorithm)
     let job = TokenJob(limit: settings.signLimit) { session throws(TokenFault) in
-      try session.module.sign(try session.handle(), try session.privateKey(id), isRSA: isRSA, input)
+      try session.sign(id, isRSA: isRSA, input)
     }
     do throws(TokenFault) {
       try threads.submit(job)
@@ -153,7 +153,7 @@ package final class HardwareToken: SigningKeyVault, AlarmSource {
   private static func translated(_ fault: TokenFault) -> SigningKeyVaultFault {
     switch fault {
     case .refused, .noKey: .refused("\(fault)")
-    case .module, .absent, .pin, .lost, .silent, .busy, .cancelled, .closed: .away("\(fault)")
+    case .module, .absent, .pin, .lost, .staleHandle, .silent, .busy, .cancelled, .closed: .away("\(fault)")
     }
   }
 }

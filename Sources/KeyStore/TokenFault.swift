@@ -10,6 +10,8 @@ enum TokenFault: Error, Sendable, Equatable, CustomStringConvertible {
   case pin(String)
   /// Token, session or module cannot be used any more.
   case lost(String)
+  /// A key's handle is void.
+  case staleHandle(String)
   /// No answer in time.
   case silent
   /// As many wait already as may.
@@ -31,6 +33,7 @@ enum TokenFault: Error, Sendable, Equatable, CustomStringConvertible {
     case CInt(GATEHOUSE_PKCS11_DONE): return nil
     case CInt(GATEHOUSE_PKCS11_REFUSED): self = .refused(text)
     case CInt(GATEHOUSE_PKCS11_PIN): self = .pin(text)
+    case CInt(GATEHOUSE_PKCS11_HANDLE): self = .staleHandle(text)
     default: self = .lost(text)
     }
   }
@@ -38,7 +41,7 @@ enum TokenFault: Error, Sendable, Equatable, CustomStringConvertible {
   /// Whether module, token and session must be opened anew before anything else can be done.
   var isLoss: Bool {
     switch self {
-    case .module, .absent, .pin, .lost: true
+    case .module, .absent, .pin, .lost, .staleHandle: true
     case .silent, .busy, .noKey, .refused, .cancelled, .closed: false
     }
   }
@@ -48,7 +51,7 @@ enum TokenFault: Error, Sendable, Equatable, CustomStringConvertible {
     case .module(let path, let reason): "the module \(path) cannot be used: \(reason)"
     case .absent(let token, let reason): "the token \(token) is not there: \(reason)"
     case .pin(let reason): "the token does not let us in: \(reason)"
-    case .lost(let reason): "the token was lost: \(reason)"
+    case .lost(let reason), .staleHandle(let reason): "the token was lost: \(reason)"
     case .silent: "the token did not answer in time"
     case .busy: "too many signatures wait for the token already"
     case .noKey: "the token does not have the key"
@@ -67,7 +70,7 @@ enum TokenFault: Error, Sendable, Equatable, CustomStringConvertible {
       "Plug the token in or start it, or correct signingKeys.pkcs11.token; `pkcs11-tool --module \(settings.module) --list-slots` shows what is there."
     case .pin:
       "Write the user PIN into \(settings.pinFile) (mode 0600). A refused PIN is not tried again before that file changes, since tries are few."
-    case .lost, .silent, .busy, .cancelled, .closed:
+    case .lost, .staleHandle, .silent, .busy, .cancelled, .closed:
       "See whether the token runs and can be reached. It is opened again by itself, within seconds; if it is not, restart the gateway."
     case .noKey, .refused:
       "Look at the token with `pkcs11-tool --module \(settings.module) --login --list-objects`."

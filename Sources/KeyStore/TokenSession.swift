@@ -21,6 +21,17 @@ final class TokenSession {
     return opened
   }
 
+  /// Signs what `TokenSignature` has made. Throws `.noKey` where the key is not in the token, or not any more.
+  func sign(_ id: [UInt8], isRSA: Bool, _ input: [UInt8]) throws(TokenFault) -> [UInt8] {
+    let isKnown = handles[id] != nil
+    do throws(TokenFault) { return try module.sign(try handle(), try privateKey(id), isRSA: isRSA, input) } catch {
+      // Another gateway may have destroyed the key.
+      guard case .staleHandle = error, isKnown else { throw error }
+      forget(id)
+      return try module.sign(try handle(), try privateKey(id), isRSA: isRSA, input)
+    }
+  }
+
   /// The handle of a private key. Throws `.noKey`.
   func privateKey(_ id: [UInt8]) throws(TokenFault) -> UInt {
     if let known = handles[id] { return known }

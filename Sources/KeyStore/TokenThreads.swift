@@ -13,6 +13,8 @@ final class TokenThreads: @unchecked Sendable {
   enum Standing: Equatable {
     case opening, open
     case away(TokenFault)
+
+    var isAway: Bool { if case .away = self { true } else { false } }
   }
 
   private let settings: HardwareToken.Settings
@@ -115,11 +117,9 @@ final class TokenThreads: @unchecked Sendable {
     defer { condition.unlock() }
     if case .failure(let fault) = result, fault.isLoss {
       if self.opening == opening, standing == .open { set(.opening) }
-      if !isStopped, job.mayRepeat() {
-        if case .away = standing {} else {
-          waiting.insert(job, at: 0)
-          return .again
-        }
+      if !isStopped, job.mayRepeat(), !standing.isAway {
+        waiting.insert(job, at: 0)
+        return .again
       }
     }
     unanswered.removeAll { $0 === job }
@@ -247,9 +247,7 @@ final class TokenThreads: @unchecked Sendable {
         if isSilent, !isMaking || job.isSlow { set(.away(.silent)) }
         _ = job.finish(.failure(isSilent ? .silent : .busy))
       }
-      if let since = keeperSince, since.duration(to: now) > settings.signLimit, !isMaking {
-        if case .away = standing {} else { set(.away(.silent)) }
-      }
+      if let since = keeperSince, since.duration(to: now) > settings.signLimit, !isMaking, !standing.isAway { set(.away(.silent)) }
       condition.unlock()
       usleep(20_000)
     }

@@ -2,6 +2,7 @@ import Bytes
 import Cryptography
 import Federation
 import Foundation
+import GatehouseTesting
 import Identity
 import Logging
 import Testing
@@ -12,7 +13,8 @@ import Testing
   private static let message = Array("a token that is signed".utf8)
 
   private func open(_ settings: HardwareToken.Settings) -> HardwareToken {
-    HardwareToken(settings, now: { Instant(milliseconds: 1_800_000_000_000) }, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+    let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+    return HardwareToken(settings, now: { Instant(milliseconds: 1_800_000_000_000) }, logger: logger)
   }
 
   private func signs(_ key: SigningKey) -> Bool { (try? key.sign(Self.message, with: key.defaultAlgorithm)) != nil }
@@ -48,6 +50,33 @@ import Testing
     #expect(seen.contains("sensitive, always sensitive, never extract") && seen.contains("label:      tokens"))
     #expect(seen.contains("Usage:      sign\n"), "it does nothing else")
     await token.close()
+  }
+
+  @Test(arguments: SigningKeyVaultContract.sentences)
+  func `keeps the contract of a vault`(sentence: ContractSentence<SigningKeyVaultContract.Store>) async throws {
+    let token = open(try SoftToken().settings)
+    try await sentence.test(token)
+    await token.close()
+    try await sentence.test(InMemorySigningKeyVault())
+  }
+
+  @Test func `serves two gateways, each of which sees what the other does`() async throws {
+    let soft = try SoftToken()
+    var other = soft.settings
+    other.module = try soft.copyOfModule()
+    let (here, there) = (open(soft.settings), open(other))
+    let kept = try await here.makeKey(.p256, name: "kept")
+    let gone = try await here.makeKey(.p256, name: "gone")
+    let (keptThere, goneThere) = (
+      try there.key(reference: kept.reference, publicKey: kept.key.publicKey), try there.key(reference: gone.reference, publicKey: gone.key.publicKey)
+    )
+    for _ in 0..<20 { #expect(signs(keptThere) && signs(goneThere) && signs(gone.key)) }
+    try await there.destroyKey(reference: gone.reference)
+    for _ in 0..<20 { #expect(!signs(gone.key) && !signs(goneThere) && signs(kept.key) && signs(keptThere)) }
+    #expect(await here.alarms().isEmpty)
+    await here.close()
+    #expect(signs(keptThere))
+    await there.close()
   }
 
   @Test func `signs what OpenSSL's tool verifies`() async throws {
@@ -107,7 +136,9 @@ import Testing
     await second.close()
   }
 
-  @Test(arguments: ["", "pkcs11:", "pkcs11:id=", "pkcs11:id=%00", "pkcs11:object=a", "file:id=%01", "pkcs11:id=" + String(repeating: "%0g", count: 16)])
+  @Test(arguments: [
+    "", "pkcs11:", "pkcs11:id=", "pkcs11:id=%00", "pkcs11:object=a", "file:id=%01", "pkcs11:id=" + String(repeating: "%0g", count: 16),
+  ])
   func `takes no reference that it did not make`(text: String) async throws {
     let token = open(HardwareToken.Settings(module: "/nowhere.so", token: "none", pinFile: "/nowhere"))
     let key = try SigningKey.generate(.p256).publicKey

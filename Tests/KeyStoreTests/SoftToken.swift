@@ -34,8 +34,7 @@ struct SoftToken {
     label = String(name.prefix(18))
     module = SoftToken.folder + "/" + name + ".so"
     pinFile = SoftToken.folder + "/" + name + ".pin"
-    let shared = URL(fileURLWithPath: SoftToken.sharedModule).resolvingSymlinksInPath().path
-    try FileManager.default.copyItem(atPath: shared, toPath: module)
+    try SoftToken.copyModule(to: module)
     try writePIN(SoftToken.pin)
     if exists { try make() }
   }
@@ -45,6 +44,18 @@ struct SoftToken {
     var settings = HardwareToken.Settings(module: module, token: label, pinFile: pinFile)
     settings.probeInterval = .milliseconds(100)
     return settings
+  }
+
+  /// Another copy of the module, which knows nothing of what the first one does: as if in another process.
+  func copyOfModule() throws -> String {
+    let copy = SoftToken.folder + "/" + UUID().uuidString + ".so"
+    try SoftToken.copyModule(to: copy)
+    return copy
+  }
+
+  private static func copyModule(to path: String) throws {
+    let shared = URL(fileURLWithPath: SoftToken.sharedModule).resolvingSymlinksInPath().path
+    try FileManager.default.copyItem(atPath: shared, toPath: path)
   }
 
   func make() throws {
@@ -64,8 +75,9 @@ struct SoftToken {
     let slots = try tool(["--list-token-slots"])
     let lines = slots.split(separator: "\n")
     let index = try #require(lines.firstIndex { $0.contains(label) })
-    let serial = try #require(lines[index...].first { $0.contains("serial num") }).split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) }
-    let end = try #require(serial).suffix(12)
+    let line = try #require(lines[index...].first { $0.contains("serial num") })
+    // The folder's name ends as the serial number does.
+    let end = line.filter { !$0.isWhitespace }.suffix(12)
     let tokens = SoftToken.folder + "/tokens/"
     let name = try #require(try FileManager.default.contentsOfDirectory(atPath: tokens).first { $0.hasSuffix(end) })
     let aside = SoftToken.folder + "/away-" + name

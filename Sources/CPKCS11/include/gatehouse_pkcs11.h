@@ -25,6 +25,7 @@ enum {
   GATEHOUSE_PKCS11_LOST = 1,    ///< module, token or session cannot be used any more, or the value is unknown: open everything anew
   GATEHOUSE_PKCS11_REFUSED = 2, ///< the token does not do what was asked, and will not do it the next time
   GATEHOUSE_PKCS11_PIN = 3,     ///< the PIN is wrong, locked or expired: to be tried again only with another one
+  GATEHOUSE_PKCS11_HANDLE = 4,  ///< the object is not there any more: find it anew
 };
 int gatehouse_pkcs11_meaning(unsigned long answer);
 

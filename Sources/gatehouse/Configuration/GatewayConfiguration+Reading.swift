@@ -159,7 +159,7 @@ extension GatewayConfiguration {
       return nil
     }
     let module = token.required("module", .path(from: directory), remedy: "Name the token's PKCS #11 module, such as libsofthsm2.so")
-    let name = token.required("token", .tokenName, remedy: "Write the token's label or serial number, as `pkcs11-tool --module FILE --list-slots` shows it")
+    let name = token.required("token", .tokenName, remedy: "Write the token's label or serial number: pkcs11-tool --list-slots")
     let pinFile = token.required("pinFile", .path(from: directory), remedy: "Name a file with mode 0600 whose only line is the user PIN")
     guard let module, let name, let pinFile else { return nil }
     return SigningTokenConfiguration(module: module, token: name, pinFile: pinFile)
