@@ -23,7 +23,6 @@ struct SoftToken {
     atexit { SoftToken.removedAtExit.withLock { folder in if let folder { try? FileManager.default.removeItem(atPath: folder) } } }
     return folder
   }()
-  private static let making = Mutex(())
   private static let removedAtExit = Mutex<String?>(nil)
 
   private static let sharedModule = "/usr/lib/softhsm/libsofthsm2.so"
@@ -59,10 +58,7 @@ struct SoftToken {
   }
 
   func make() throws {
-    // Two that look for a free slot at once take the same.
-    try SoftToken.making.withLock { _ in
-      _ = try SoftToken.run("softhsm2-util", ["--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin", SoftToken.pin])
-    }
+    try SoftToken.run("softhsm2-util", ["--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin", SoftToken.pin])
   }
 
   func writePIN(_ pin: String) throws {
