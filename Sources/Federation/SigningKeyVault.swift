@@ -11,7 +11,7 @@ package protocol SigningKeyVault: Sendable {
   /// Makes a key in the vault. Returns once it is there to stay, after seconds where it is RSA of 4,096 bits.
   ///
   /// A key whose reference was then not stored is nobody's: whoever loses the race to store it, or cannot store it, destroys it.
-  /// Where the caller is cancelled or the deadline passes while the vault works, the vault destroys the key by itself as soon as it can.
+  /// Where the caller is cancelled or the deadline passes while the vault works, the vault destroys the key by itself, if it can still be asked then.
   ///
   /// - Parameter name: shown to people who look into the vault with its own tools; at most 64 bytes of ASCII are used. Nothing is found by it.
   func makeKey(_ kind: SigningKey.Kind, name: String) async throws(SigningKeyVaultFault) -> VaultKey

@@ -102,7 +102,10 @@ final class TokenThreads: @unchecked Sendable {
       if isStopped { return nil }
       if standing == .open, let module, !waiting.isEmpty {
         let job = waiting.removeFirst()
-        guard job.begin() else { continue }
+        guard job.begin() else {  // whoever asked has given up
+          unanswered.removeAll { $0 === job }
+          continue
+        }
         inside += 1
         return (job, module, slot, opening)
       }
@@ -238,15 +241,15 @@ final class TokenThreads: @unchecked Sendable {
         return
       }
       let now = ContinuousClock.now
-      // A token that makes a long key may do nothing else meanwhile.
-      let isMaking = unanswered.contains { $0.isSlow && $0.isRunning }
       for job in unanswered where job.deadline <= now {
         unanswered.removeAll { $0 === job }
         waiting.removeAll { $0 === job }
         let isSilent = job.isRunning || standing == .opening
-        if isSilent, !isMaking || job.isSlow { set(.away(.silent)) }
+        if isSilent { set(.away(.silent)) }
         _ = job.finish(.failure(isSilent ? .silent : .busy))
       }
+      // A token that makes a long key may do nothing else meanwhile; nobody is told before somebody wants a signature.
+      let isMaking = unanswered.contains { $0.isSlow && $0.isRunning }
       if let since = keeperSince, since.duration(to: now) > settings.signLimit, !isMaking, !standing.isAway { set(.away(.silent)) }
       condition.unlock()
       usleep(20_000)
