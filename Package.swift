@@ -49,7 +49,7 @@ let package = Package(
   targets: [
     // Ring 0: cores.
     .target(name: "Bytes"),
-    // The only C target with a source of its own: OpenSSL's headers stay behind it.
+    // C with a source of its own: OpenSSL's headers stay behind it.
     .target(name: "COpenSSL", exclude: ["COpenSSL.docc"], linkerSettings: [.linkedLibrary("crypto")]),
     .target(name: "Cryptography", dependencies: ["Bytes", "COpenSSL", crypto]),
     .target(name: "XMLSecurity", dependencies: ["Bytes", "Cryptography"]),
@@ -86,7 +86,9 @@ let package = Package(
       dependencies: ["Identity", "PassThrough", "Bytes", "Cryptography", httpClient, nioCore, nioHTTP1, nioSSL, crypto, logging, metrics, lifecycle]),
     .target(
       name: "SQLiteStore", dependencies: ["Identity", "SignIn", "PassThrough", "Federation", "SAML", "Bytes", "Cryptography", grdb, logging]),
-    .target(name: "KeyStore", dependencies: ["Identity", "Bytes", "Cryptography", crypto]),
+    // C with a source of its own: the header of PKCS #11 (libp11-kit-dev) stays behind it, and the module is loaded at run time.
+    .target(name: "CPKCS11", exclude: ["CPKCS11.docc"]),
+    .target(name: "KeyStore", dependencies: ["Identity", "Federation", "Bytes", "Cryptography", "CPKCS11", crypto, logging]),
     .target(
       name: "Web",
       dependencies: [
@@ -135,7 +137,7 @@ let package = Package(
     .testTarget(
       name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509, asn1]),
     .testTarget(name: "SQLiteStoreTests", dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", grdb]),
-    .testTarget(name: "KeyStoreTests", dependencies: ["KeyStore", "Identity", "Bytes"]),
+    .testTarget(name: "KeyStoreTests", dependencies: ["KeyStore", "Federation", "Identity", "Cryptography", "Bytes", "GatehouseTesting", logging]),
     .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix, x509]),
     .testTarget(
       name: "WebTests",

@@ -280,27 +280,75 @@ static int add_extension(X509 *certificate, int nid, const char *value) {
   return holds;
 }
 
-int gatehouse_certificate_make(
+// A gatehouse_certificate is an X509 by another name.
+static X509 *whole(const gatehouse_certificate *certificate) { return (X509 *)certificate; }
+
+// X509_sign would set them; who signs elsewhere has to. OpenSSL hands them out as const, and has no other way to them.
+static int set_algorithms(X509 *certificate, const gatehouse_key *key) {
+  int is_rsa = EVP_PKEY_is_a(inside(key), "RSA");
+  int name = is_rsa ? NID_sha256WithRSAEncryption : NID_ecdsa_with_SHA256;
+  // RFC 4055 5: NULL for RSA. RFC 5758 3.2: nothing for ECDSA.
+  int parameter = is_rsa ? V_ASN1_NULL : V_ASN1_UNDEF;
+  const X509_ALGOR *outer = NULL;
+  X509_get0_signature(NULL, &outer, certificate);
+  return X509_ALGOR_set0((X509_ALGOR *)X509_get0_tbs_sigalg(certificate), OBJ_nid2obj(name), parameter, NULL) == 1 &&
+         X509_ALGOR_set0((X509_ALGOR *)outer, OBJ_nid2obj(name), parameter, NULL) == 1;
+}
+
+gatehouse_certificate *gatehouse_certificate_new(
     const gatehouse_key *key, const char *name, size_t name_length, const uint8_t *serial, size_t serial_length, int64_t not_before,
-    int64_t not_after, uint8_t *out, size_t *length) {
-  if (name_length > INT_MAX || serial_length > 20) return 0;
+    int64_t not_after) {
+  if (name_length > INT_MAX || serial_length > 20) return NULL;
   X509 *certificate = X509_new();
   X509_NAME *subject = X509_NAME_new();
   BIGNUM *number = BN_bin2bn(serial, (int)serial_length, NULL);
-  unsigned char *encoded = NULL;
-  int size = -1;
-  if (certificate != NULL && subject != NULL && number != NULL &&
+  int holds =
+      certificate != NULL && subject != NULL && number != NULL &&
       X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, (const unsigned char *)name, (int)name_length, -1, 0) == 1 &&
       X509_set_version(certificate, X509_VERSION_3) == 1 && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)) != NULL &&
       X509_set_subject_name(certificate, subject) == 1 && X509_set_issuer_name(certificate, subject) == 1 &&
       ASN1_TIME_set(X509_getm_notBefore(certificate), (time_t)not_before) != NULL &&
       ASN1_TIME_set(X509_getm_notAfter(certificate), (time_t)not_after) != NULL && X509_set_pubkey(certificate, inside(key)) == 1 &&
       add_extension(certificate, NID_basic_constraints, "critical,CA:FALSE") && add_extension(certificate, NID_key_usage, "critical,digitalSignature") &&
-      X509_sign(certificate, inside(key), EVP_sha256()) > 0)
-    size = i2d_X509(certificate, &encoded);
+      set_algorithms(certificate, key);
   BN_free(number);
   X509_NAME_free(subject);
-  X509_free(certificate);
+  if (!holds) {
+    X509_free(certificate);
+    certificate = NULL;
+  }
+  done(holds);
+  return (gatehouse_certificate *)certificate;
+}
+
+void gatehouse_certificate_free(gatehouse_certificate *certificate) { X509_free(whole(certificate)); }
+
+int gatehouse_certificate_write_unsigned(gatehouse_certificate *certificate, uint8_t *out, size_t *length) {
+  unsigned char *encoded = NULL;
+  int size = i2d_re_X509_tbs(whole(certificate), &encoded);
+  return hand_over(encoded, size, out, length);
+}
+
+int gatehouse_certificate_finish(
+    gatehouse_certificate *certificate, const gatehouse_key *key, const uint8_t *signature, size_t signature_length, uint8_t *out, size_t *length) {
+  const ASN1_BIT_STRING *place = NULL;
+  unsigned char *pair = NULL, *encoded = NULL;
+  int size = -1, pair_length = 0;
+  size_t half = half_width(key);
+  X509_get0_signature(&place, NULL, whole(certificate));
+  if (half > 0) {
+    pair_length = signature_length == 2 * half ? der_of_pair(signature, half, &pair) : 0;
+    signature = pair;
+    signature_length = (size_t)pair_length;
+  }
+  if (place != NULL && signature_length > 0 && signature_length <= INT_MAX &&
+      ASN1_BIT_STRING_set((ASN1_BIT_STRING *)place, (unsigned char *)signature, (int)signature_length) == 1) {
+    // All bits of the last byte count, whichever they are (X.690 8.6.2).
+    ((ASN1_BIT_STRING *)place)->flags &= ~(ASN1_STRING_FLAG_BITS_LEFT | 0x07);
+    ((ASN1_BIT_STRING *)place)->flags |= ASN1_STRING_FLAG_BITS_LEFT;
+    if (X509_verify(whole(certificate), inside(key)) == 1) size = i2d_X509(whole(certificate), &encoded);
+  }
+  OPENSSL_free(pair);
   return hand_over(encoded, size, out, length);
 }
 

@@ -10,4 +10,6 @@ package enum CryptographyFault: Error, Equatable, Sendable {
   case decryption
   /// OpenSSL could not do what it always can, such as signing with a good key.
   case library(String)
+  /// The token or machine that keeps the key does not sign now; the text says why. Nothing is wrong with the question: to be answered with "unavailable".
+  case tokenAway(String)
 }

@@ -108,8 +108,9 @@ package struct LogoutService: Sendable {
   }
 
   /// A LogoutRequest over the back channel: the SOAP envelope's body, already read. Answers with the envelope to send back. Only the relying parties
-  /// that have a back channel themselves can be told; who can only be told through the browser counts as failed.
-  package func receive(soap message: ReceivedMessage) async -> [UInt8]? {
+  /// that have a back channel themselves can be told; who can only be told through the browser counts as failed. Nil where the request is not accepted;
+  /// throws where the answer cannot be signed now.
+  package func receive(soap message: ReceivedMessage) async throws(CryptographyFault) -> [UInt8]? {
     guard case .success(let (party, request)) = await checked(message) else { return nil }
     var status = Status.success
     do {
@@ -121,7 +122,11 @@ package struct LogoutService: Sendable {
       logger.error("a logout could not be carried out", metadata: ["error": "\(error)"])
       status = Status(.responder)
     }
-    return try? SOAPEnvelope.wrap(response(to: request.head.id, status: status, destination: nil, party: party))
+    do { return SOAPEnvelope.wrap(try response(to: request.head.id, status: status, destination: nil, party: party)) } catch {
+      logger.error("a logout response could not be made", metadata: ["relyingParty": "\(party.name)", "error": "\(error)"])
+      if let fault = error as? CryptographyFault { throw fault }
+      return nil
+    }
   }
 
   /// The browser returns from a relying party with its LogoutResponse.
@@ -321,10 +326,10 @@ package struct LogoutService: Sendable {
         transaction.failed.append(party.shownName)
       }
     }
-    return finish(transaction)
+    return await finish(transaction)
   }
 
-  private func finish(_ transaction: LogoutTransaction) -> LogoutStep {
+  private func finish(_ transaction: LogoutTransaction) async -> LogoutStep {
     guard let requester = transaction.requester, let party = parties.party(id: requester), let request = transaction.request,
       !transaction.isAsynchronous, let signer = keys.signer(for: party)
     else { return .done(failed: transaction.failed) }
@@ -346,6 +351,9 @@ package struct LogoutService: Sendable {
       var fields = [("SAMLResponse", try TokenIssuer(entityID: identity.entityID, now: now()).sign(message, party, signer).base64)]
       if let relayState = transaction.relayState { fields.append(("RelayState", relayState)) }
       return .post(PostForm(action: location, fields: fields))
+    } catch let fault as CryptographyFault {
+      // Whoever asked is not told now; they would take our own page for the end of it.
+      return await unavailable(fault)
     } catch {
       logger.error("a logout response could not be made", metadata: ["relyingParty": "\(party.name)", "error": "\(error)"])
       return .done(failed: transaction.failed)

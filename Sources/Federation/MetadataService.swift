@@ -4,6 +4,7 @@ import Foundation
 import Identity
 import Logging
 import SAML
+import Synchronization
 import XMLSecurity
 
 /// Fetches documents of others.
@@ -35,6 +36,7 @@ package struct MetadataService: Sendable {
   private let contactMail: String?
   private let now: @Sendable () -> Instant
   private let logger: Logger
+  private let signed = SignedDocuments()
 
   package init(
     parties: RelyingPartyDirectory, partyStore: any RelyingPartyStore, keys: TokenSigningKeys, identity: FederationIdentity,
@@ -52,21 +54,33 @@ package struct MetadataService: Sendable {
   }
 
   /// Our own metadata, signed by the metadata key, for one relying party or for everybody. Throws `MessageFault` or `CryptographyFault`.
+  ///
+  /// Signed once, and anew only when something in it has changed: anybody may ask, and a token that is away does not stop who only reads what was said before.
   package func own(for party: RelyingParty? = nil) throws -> [UInt8] {
+    guard let signer = keys.metadataSigner else { return try document(for: party, id: TokenIssuer.makeID()).bytes }
+    let unnamed = try document(for: party, id: "_0")
+    // An ID that is this content's (Core 1.3.4: no other document's).
+    let digest = Digests.sha256(unnamed.bytes + signer.certificate)
+    if let known = signed.document(digest) { return known }
+    let document = try document(for: party, id: "_" + digest.prefix(20).hexadecimal)
+    let prepared = EnvelopedSignature.prepare(
+      element: document.bytes, id: document.id, at: document.signaturePlace, digest: .sha256, algorithm: .rsaSHA256,
+      certificates: [signer.certificate])
+    let bytes = prepared.finish(signature: try signer.key.sign(prepared.bytesToSign, with: .rsaSHA256))
+    signed.keep(bytes, digest)
+    return bytes
+  }
+
+  private func document(for party: RelyingParty?, id: String) throws -> UnsignedMessage {
     let url = identity.signOnURL
-    let document = try IdentityProviderMetadata(
-      id: TokenIssuer.makeID(), entityID: identity.entityID, validUntil: nil, signingCertificates: keys.published(for: party).map(\.certificate),
+    return try IdentityProviderMetadata(
+      id: id, entityID: identity.entityID, validUntil: nil, signingCertificates: keys.published(for: party).map(\.certificate),
       encryptionCertificates: keys.encryptionCertificates, wantsSignedRequests: party?.requestsMustBeSigned ?? false,
       signOn: [(.redirect, url), (.post, url)], logout: [(.redirect, url), (.post, url), (.soap, identity.logoutSOAPURL)],
       nameIDFormats: NameIDFormat.allCases,
       attributes: (party?.claims ?? []).map { Attribute($0.name, nameFormat: $0.nameFormat, friendlyName: $0.friendlyName, values: []) },
       displayName: displayName, errorURL: nil, contactMail: contactMail
     ).written()
-    guard let signer = keys.metadataSigner else { return document.bytes }
-    let prepared = EnvelopedSignature.prepare(
-      element: document.bytes, id: document.id, at: document.signaturePlace, digest: .sha256, algorithm: .rsaSHA256,
-      certificates: [signer.certificate])
-    return prepared.finish(signature: try signer.key.sign(prepared.bytesToSign, with: .rsaSHA256))
   }
 
   /// What a document says. Throws `MetadataProblem`.
@@ -216,6 +230,21 @@ package enum EndpointURL {
     case "https": return nil
     case "http" where host == "localhost" || host == "127.0.0.1" || host == "[::1]" || host == "::1": return nil
     default: return "tokens are sent over https only (http is taken for localhost)"
+    }
+  }
+}
+
+/// The documents that were signed last, by the digest of what they say.
+private final class SignedDocuments: Sendable {
+  private static let most = 1024
+  private let documents = Mutex<[[UInt8]: [UInt8]]>([:])
+
+  func document(_ digest: [UInt8]) -> [UInt8]? { documents.withLock { $0[digest] } }
+
+  func keep(_ document: [UInt8], _ digest: [UInt8]) {
+    documents.withLock { documents in
+      if documents.count >= SignedDocuments.most { documents = [:] }
+      documents[digest] = document
     }
   }
 }

@@ -48,6 +48,7 @@ package enum AlarmCode: String, Sendable, CaseIterable, Codable {
   case relyingPartyLagging = "relying-party-lagging"
   case relyingPartyKeyRefused = "relying-party-key-refused"
   case rolloverClock = "rollover-clock"
+  case signingTokenAway = "signing-token-away"
 }
 
 /// Who can be asked for what is wrong now.

@@ -1,4 +1,5 @@
 import Bytes
+import Cryptography
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -138,6 +139,9 @@ struct FaultTranslation<Context: RequestContext>: RouterMiddleware {
     case StoreError.unavailable(let text):
       context.logger.error("the store is not available", metadata: ["error": "\(text)"])
       return .unavailable("The gateway cannot do this now. Try again later.", retryAfterSeconds: 2)
+    case CryptographyFault.tokenAway(let text):
+      context.logger.error("nothing can be signed", metadata: ["error": "\(text)"])
+      return .unavailable("The gateway cannot sign now. Try again later.", retryAfterSeconds: 5)
     // The body did not arrive whole, or not as HTTP: whoever sent it is told, if still there.
     case is HTTPParserError, is ChannelError, is NIOSSLError, is IOError: return .malformed("The request's body did not arrive whole.")
     case let http as any HTTPResponseError:

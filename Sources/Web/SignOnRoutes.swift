@@ -161,7 +161,7 @@ struct SignOnRoutes: Sendable {
     let root: XMLElement
     do { root = try SOAPEnvelope.body(bytes) } catch { return soapFault("Client", "The message cannot be read: \(error.detail)") }
     guard root.name == XMLName(Vocabulary.protocolNamespace, "LogoutRequest") else { return soapFault("Client", "Only LogoutRequest is taken here.") }
-    guard let answer = await services.logout.receive(soap: ReceivedMessage(soap: root, direction: .request, digest: [])) else {
+    guard let answer = try await services.logout.receive(soap: ReceivedMessage(soap: root, direction: .request, digest: [])) else {
       return soapFault("Client", "The request was not accepted.")
     }
     return Response(status: .ok, headers: [.contentType: "text/xml; charset=utf-8"], body: .init(byteBuffer: ByteBuffer(bytes: answer)))

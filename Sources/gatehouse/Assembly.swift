@@ -26,6 +26,8 @@ struct GatewayAssembly {
   let group: ServiceGroup
   private let store: EmbeddedStore
   private let outbound: OutboundClient
+  /// Where token-signing keys are made and stay; nil: they are in the store.
+  private let signingToken: HardwareToken?
 
   init(_ configuration: GatewayConfiguration) async throws {
     let logger = Logger(label: "gatehouse")
@@ -51,6 +53,10 @@ struct GatewayAssembly {
     self.store = store
     // A key that is lost must be found again, not replaced: what it protected would be gone without a word.
     let protector = try FileKeyProtector(path: configuration.masterKeyFile, mayCreate: try await !store.holdsSecrets())
+
+    // A token that is away stops nobody from starting: an alarm stands until it is back.
+    let signingToken = configuration.signingToken.map { HardwareToken($0.tokenSettings, now: now, logger: logger) }
+    self.signingToken = signingToken
 
     var lockout = configuration.lockout
     // A reservation must outlive the try that it was made for.
@@ -120,7 +126,8 @@ struct GatewayAssembly {
         guard let policy = answer.lockout else { return .unknown("the agent does not tell the account's lockout policy") }
         return policy.locks ? .after(policy.threshold) : .none
       },
-      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.rollover, federation.services.metadata],
+      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.rollover, federation.services.metadata]
+        + [signingToken].compactMap(\.self),
       nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
@@ -202,6 +209,7 @@ struct GatewayAssembly {
     let result: Result<Void, any Error>
     do { result = .success(try await group.run()) } catch { result = .failure(error) }
     await outbound.shutdown()
+    await signingToken?.close()
     do { try store.close() } catch { if case .success = result { throw error } }
     try result.get()
   }

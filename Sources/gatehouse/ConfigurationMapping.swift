@@ -2,6 +2,7 @@ import ActiveDirectory
 import Bytes
 import Foundation
 import Identity
+import KeyStore
 import NIOSSL
 import Web
 
@@ -52,6 +53,10 @@ extension DirectoryServers {
 
 extension ServerAddress {
   var doorServer: DirectoryServer { DirectoryServer(host: host, port: port, address: address) }
+}
+
+extension SigningTokenConfiguration {
+  var tokenSettings: HardwareToken.Settings { HardwareToken.Settings(module: module, token: token, pinFile: pinFile) }
 }
 
 extension LimitsConfiguration {

@@ -35,6 +35,8 @@ struct SourceRule {
   static let escapes: [String: String] = [
     "Sources/Bytes/Secret.swift": "storage that is immutable until its deinit wipes it",
     "Sources/Cryptography/KeyHandle.swift": "a C handle that is never replaced and may be used by many",
+    "Sources/KeyStore/TokenModule.swift": "a C handle that is never replaced and may be used by many",
+    "Sources/KeyStore/TokenThreads.swift": "threads for blocking C, and questions to them, under a condition",
     "Sources/ActiveDirectory/ThreadExecutor.swift": "an executor that owns one thread, for blocking C",
     "Sources/ActiveDirectory/DirectoryLoop.swift": "an executor that owns one thread and waits for many descriptors",
     "Sources/ActiveDirectory/LDAPHandle.swift": "a C handle that one at a time uses",

@@ -307,7 +307,7 @@ import XMLSecurity
       let document = visit.wiki.message("LogoutRequest", id: id, at: time.now, destination: destination, content: Visit.name)
       let bytes = signs ? try visit.wiki.signed(document) : Array(document.utf8)
       let message = ReceivedMessage(soap: try XMLElement.parse(bytes, limits: .message), direction: .request, digest: [])
-      guard let answer = await visit.house.logout.receive(soap: message) else { return nil }
+      guard let answer = try await visit.house.logout.receive(soap: message) else { return nil }
       let key = try VerificationKey(certificate: try #require(visit.house.keys.published().first?.certificate))
       let response = try LogoutResponse(
         try SignatureVerifier(keys: [key]).verify(try XMLElement.parse(try SOAPEnvelope.body(answer).canonicalBytes(), limits: .message)).element)

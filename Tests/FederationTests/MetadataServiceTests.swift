@@ -224,6 +224,24 @@ import XMLSecurity
     }
   }
 
+  @Test func `of our own is signed once, and anew when something in it has changed`() async throws {
+    let house = try await House()
+    try await house.register("wiki") { $0.requestsMustBeSigned = false }
+    let (ours, theirs) = (try house.metadata.own(), try house.metadata.own(for: try house.party()))
+    // The two say the same, and it is the same document then.
+    #expect(try house.metadata.own() == ours && house.metadata.own(for: try house.party()) == theirs)
+    let identity = house.identity.settings
+    var other = identity
+    other.entityID = "https://idp.example/other"
+    house.identity.adopt(other)
+    let changed = try house.metadata.own()
+    #expect(changed != ours)
+    let ids = try [ours, changed].map { try XMLElement.parse($0, limits: .metadata).attribute("ID") }
+    #expect(Set(ids).count == 2)
+    house.identity.adopt(identity)
+    #expect(try house.metadata.own() == ours)
+  }
+
   @Test(arguments: [
     "https://sp.example/acs", "https://sp.example:8443/acs?a=b&c", "http://localhost/acs", "http://127.0.0.1:8080/acs", "http://[::1]:8080/acs",
   ])

@@ -1,3 +1,4 @@
+import Cryptography
 import HTTPTypes
 import Hummingbird
 import Identity
@@ -66,6 +67,12 @@ struct FaultTranslationTests {
     #expect(missing.status == 404 && missing.error.message == "there is no realm x")
     let down = try await answer(to: StoreError.unavailable("disk full at /var/lib/gatehouse/store.db"))
     #expect(down.status == 503 && !down.error.message.contains("/var") && down.headers[.retryAfter] == "2")
+  }
+
+  @Test("A token with the signing keys that is away is 503, and tells nothing of itself")
+  func tokenAway() async throws {
+    let away = try await answer(to: CryptographyFault.tokenAway("the module /usr/lib/hsm.so cannot be used"))
+    #expect(away.status == 503 && !away.error.message.contains("/usr") && away.headers[.retryAfter] == "5")
   }
 
   @Test("Refusals of an enrolment are 403 in words for the administrator", arguments: AgentEnrolment.Refusal.allCases)

@@ -30,6 +30,43 @@ import Testing
     }
   }
 
+  @Test func `that are kept elsewhere hand out only what their public half verifies, and never themselves`() throws {
+    enum Elsewhere: RemoteSigner {
+      case key(SigningKey), says([UInt8]), away
+
+      func sign(_ bytes: [UInt8], with algorithm: SignatureAlgorithm) throws(CryptographyFault) -> [UInt8] {
+        switch self {
+        case .key(let key): try key.sign(bytes, with: algorithm)
+        case .says(let answer): answer
+        case .away: throw .tokenAway("unplugged")
+        }
+      }
+    }
+    let (key, other) = (try Samples.key(.p256), try SigningKey.generate(.p256))
+    let good = SigningKey(remote: Elsewhere.key(key), publicKey: key.publicKey)
+    #expect(good.isRemote && !key.isRemote && good.defaultAlgorithm == .ecdsaSHA256)
+    let signature = try good.sign(Self.message, with: .ecdsaSHA384)
+    try key.publicKey.verify(signature: signature, over: Self.message, algorithm: .ecdsaSHA384)
+    #expect(throws: CryptographyFault.algorithm) { try good.sign(Self.message, with: .rsaSHA256) }
+    #expect(throws: CryptographyFault.key("the key never leaves its token")) { try good.pkcs8 }
+    let now = Instant(milliseconds: 1_800_000_000_000)
+    let certificate = try SelfSignedCertificate.make(key: good, commonName: "elsewhere", notBefore: now, notAfter: now.adding(.seconds(60)))
+    #expect(try VerificationKey(certificate: certificate) == key.publicKey)
+
+    for elsewhere in [Elsewhere.key(other), .says([]), .says([UInt8](repeating: 1, count: 64)), .away] {
+      let bad = SigningKey(remote: elsewhere, publicKey: key.publicKey)
+      var fault: CryptographyFault?
+      do throws(CryptographyFault) { _ = try bad.sign(Self.message, with: .ecdsaSHA256) } catch { fault = error }
+      guard case .tokenAway = fault else {
+        Issue.record("\(fault.debugDescription)")
+        continue
+      }
+      #expect(throws: CryptographyFault.self) {
+        try SelfSignedCertificate.make(key: bad, commonName: "elsewhere", notBefore: now, notAfter: now.adding(.seconds(60)))
+      }
+    }
+  }
+
   @Test func `have elliptic signatures of fixed width, and neither half is zero`() throws {
     for (kind, width) in [(SigningKey.Kind.p256, 64), (.p384, 96)] {
       let key = try Samples.key(kind)

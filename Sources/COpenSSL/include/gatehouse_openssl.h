@@ -62,11 +62,23 @@ int gatehouse_oaep_encrypt(
 int gatehouse_oaep_decrypt(
     const gatehouse_key *key, int digest, int mask_digest, const uint8_t *bytes, size_t count, uint8_t *out, size_t *length);
 
-/// A self-signed certificate (X.509 v3): subject and issuer CN=`name`, `serial` as a positive number, CA:FALSE, digitalSignature, signed with
-/// SHA-256. Times are seconds since 1970. `length` holds the room and then what was used.
-int gatehouse_certificate_make(
+/// A certificate that is being made.
+typedef struct gatehouse_certificate gatehouse_certificate;
+
+/// A self-signed certificate (X.509 v3) before it is signed: subject and issuer CN=`name`, `serial` as a positive number, CA:FALSE, digitalSignature,
+/// signed with SHA-256. Times are seconds since 1970. `key` may be a public key: whoever has the private one signs. NULL where it cannot be made.
+gatehouse_certificate *gatehouse_certificate_new(
     const gatehouse_key *key, const char *name, size_t name_length, const uint8_t *serial, size_t serial_length, int64_t not_before,
-    int64_t not_after, uint8_t *out, size_t *length);
+    int64_t not_after);
+
+void gatehouse_certificate_free(gatehouse_certificate *certificate);
+
+/// Writes what is to be signed (tbsCertificate). `length` as elsewhere.
+int gatehouse_certificate_write_unsigned(gatehouse_certificate *certificate, uint8_t *out, size_t *length);
+
+/// Puts the signature in, in the form in which gatehouse_sign writes it, and writes the certificate. 0 where `key` does not hold it.
+int gatehouse_certificate_finish(
+    gatehouse_certificate *certificate, const gatehouse_key *key, const uint8_t *signature, size_t signature_length, uint8_t *out, size_t *length);
 
 /// Opens a PKCS #12 file (RFC 7292) with one private key and its certificate. The caller frees the key. `length` holds the certificate's room and then what was
 /// used.

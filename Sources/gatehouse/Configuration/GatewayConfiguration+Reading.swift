@@ -59,6 +59,7 @@ extension GatewayConfiguration {
     let federation = root.section("federation")
     let federationAuthority = federation.optional("caFile", .path(from: raw.directory))
     federation.finish()
+    let signingToken = readSigningToken(root.section("signingKeys"), directory: raw.directory)
     let audit = root.section("audit")
     let diskReserve = audit.value("diskReserve", .bytes((1 << 20)...(1 << 40)), default: 64 << 20)
     audit.finish()
@@ -70,8 +71,8 @@ extension GatewayConfiguration {
     return GatewayConfiguration(
       node: node, publicURL: publicURL, dataDirectory: dataDirectory, storeFile: storeFile, masterKeyFile: masterKeyFile, adminSocket: adminSocket,
       publicListener: publicListener, mutualTLSListener: mutualTLS, operationsAddress: operationsAddress, limits: limits, signInDeadline: deadline,
-      lockout: lockout, agents: agents, sessions: sessions, pages: pages, federationAuthorityFile: federationAuthority, auditDiskReserve: diskReserve,
-      log: log, shutdownGrace: grace)
+      lockout: lockout, agents: agents, sessions: sessions, pages: pages, federationAuthorityFile: federationAuthority,
+      signingToken: signingToken, auditDiskReserve: diskReserve, log: log, shutdownGrace: grace)
   }
 
   private static func readPublicListener(_ section: ConfigurationSection, directory: String) -> PublicListenerConfiguration? {
@@ -147,6 +148,21 @@ extension GatewayConfiguration {
     return PagesConfiguration(
       organisation: section.value("organisation", .text, default: "Gatehouse"), accent: section.value("accent", .colour, default: "#0b5cad"),
       logoFile: section.optional("logo", .path(from: directory)), help: section.optional("help", .text))
+  }
+
+  private static func readSigningToken(_ section: ConfigurationSection, directory: String) -> SigningTokenConfiguration? {
+    defer { section.finish() }
+    let token = section.section("pkcs11")
+    defer { token.finish() }
+    guard token.isPresent else {
+      token.know(["module", "token", "pinFile"])
+      return nil
+    }
+    let module = token.required("module", .path(from: directory), remedy: "Name the token's PKCS #11 module, such as libsofthsm2.so")
+    let name = token.required("token", .tokenName, remedy: "Write the token's label or serial number: pkcs11-tool --list-slots")
+    let pinFile = token.required("pinFile", .path(from: directory), remedy: "Name a file with mode 0600 whose only line is the user PIN")
+    guard let module, let name, let pinFile else { return nil }
+    return SigningTokenConfiguration(module: module, token: name, pinFile: pinFile)
   }
 
   private static func readLockout(_ section: ConfigurationSection) -> LockoutPolicy {

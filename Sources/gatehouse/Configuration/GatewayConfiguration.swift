@@ -27,6 +27,8 @@ struct GatewayConfiguration: Sendable, Equatable {
   var pages: PagesConfiguration
   /// PEM of authorities that are believed besides the system's where relying parties' metadata is fetched, and where they are told of a logout.
   var federationAuthorityFile: String?
+  /// The hardware token with the token-signing keys; nil: they are in the store, encrypted.
+  var signingToken: SigningTokenConfiguration?
   /// Free bytes on the audit's disk below which an alarm stands and sign-ins are no longer answered.
   var auditDiskReserve: Int
   var log: LogConfiguration
@@ -74,6 +76,16 @@ struct AgentsConfiguration: Sendable, Equatable {
   var canaryInterval: Duration
   /// How many of a hundred accepted sign-ins are asked again of a second agent.
   var secondOpinions: Int
+}
+
+/// A PKCS #11 token in which token-signing keys are made and stay.
+struct SigningTokenConfiguration: Sendable, Equatable {
+  /// The PKCS #11 module, a shared library.
+  var module: String
+  /// The token's label or serial number.
+  var token: String
+  /// A file with the user PIN as its only line.
+  var pinFile: String
 }
 
 /// How the pages for people look.

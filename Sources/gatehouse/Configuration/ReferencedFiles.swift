@@ -16,6 +16,10 @@ extension GatewayConfiguration {
         "pages.logo", "\(logoFile) is no PNG, JPEG, WebP or SVG file of at most 256 kB that can be read",
         remedy: "Name such a file, or leave the key out")
     }
+    if let signingToken {
+      check.module("signingKeys.pkcs11.module", signingToken.module)
+      check.password("signingKeys.pkcs11.pinFile", signingToken.pinFile, of: "the token's user", named: "PIN")
+    }
     return check.problems + publicListener.problemsOfFiles(now: now)
   }
 }
@@ -134,11 +138,22 @@ private struct FileCheck {
     }
   }
 
-  mutating func password(_ path: String, _ file: String) {
+  mutating func password(_ path: String, _ file: String, of holder: String = "the service account", named word: String = "password") {
     guard let bytes = bytes(path, file, isSecret: true) else { return }
     let line = bytes.prefix { $0 != 0x0a && $0 != 0x0d }
     if line.isEmpty || line.contains(0) {
-      note(path, "The first line of \(file) is no password", remedy: "Write the service account's password as its first and only line")
+      note(path, "The first line of \(file) is no \(word)", remedy: "Write \(holder)'s \(word) as its first and only line")
+    }
+  }
+
+  /// A shared library that this process will load: whoever may change it is this process.
+  mutating func module(_ path: String, _ file: String) {
+    guard let facts = FileFacts(file), facts.kind == .typeRegular else {
+      note(path, "\(file) cannot be found, or is no file", remedy: "Install the token's PKCS #11 module and name its shared library")
+      return
+    }
+    if facts.mode & 0o022 != 0 {
+      note(path, "Others may change \(file) (mode \(octal(facts.mode)))", remedy: "chmod go-w \(file)")
     }
   }
 

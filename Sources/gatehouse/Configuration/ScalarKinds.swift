@@ -9,6 +9,14 @@ extension ScalarKind where Value == String {
   /// Any text of 1…1,024 bytes.
   static var text: ScalarKind { ScalarKind(expects: "a text of 1 to 1024 bytes") { (1...1024).contains($0.utf8.count) ? $0 : nil } }
 
+  /// The label or serial number of a PKCS #11 token: 32 bytes padded with blanks, or 16 (Base 3.1, CK_TOKEN_INFO).
+  static var tokenName: ScalarKind {
+    ScalarKind(expects: "a token's label of 1 to 32 bytes, without blanks at its end, or its serial number") { text in
+      let isGood = text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f } && text.utf8.last != 0x20
+      return isGood && (1...32).contains(text.utf8.count) ? text : nil
+    }
+  }
+
   /// The name of a node or an agent.
   static var name: ScalarKind {
     ScalarKind(expects: "a name of 1 to 64 letters, digits, `.`, `_` and `-`") { text in

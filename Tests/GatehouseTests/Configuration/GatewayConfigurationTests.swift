@@ -38,6 +38,7 @@ struct GatewayConfigurationTests {
         dataDirectory: state
         limits: {headerBlock: 32kB, connections: 100, connectionsPerAddress: 10}
         lockout: {threshold: 3, firstLock: 90s}
+        signingKeys: {pkcs11: {module: /usr/lib/hsm.so, token: gatehouse, pinFile: token.pin}}
         audit: {diskReserve: 1GB}
         log: {level: debug, format: text}
         shutdown: {grace: 0s}
@@ -50,6 +51,9 @@ struct GatewayConfigurationTests {
     #expect(configuration.publicListener.minimumTLS == .tls13)
     #expect(configuration.lockout.threshold == 3)
     #expect(configuration.lockout.firstLock == .seconds(90))
+    #expect(
+      configuration.signingToken
+        == SigningTokenConfiguration(module: "/usr/lib/hsm.so", token: "gatehouse", pinFile: "/etc/gatehouse/token.pin"))
     #expect(configuration.auditDiskReserve == 1 << 30)
     #expect(configuration.log == LogConfiguration(level: .debug, format: .text))
     #expect(configuration.shutdownGrace == .zero)
@@ -64,6 +68,14 @@ struct GatewayConfigurationTests {
   }
 
   static let mistakes: [Mistake] = [
+    Mistake(
+      name: "a token without module and PIN", change: { $0 + "signingKeys: {pkcs11: {token: \"gatehouse \", pin: 4711}}\n" },
+      problems: [
+        "line 10: signingKeys.pkcs11.module: The key is missing. Name the token's PKCS #11 module, such as libsofthsm2.so.",
+        "line 10: signingKeys.pkcs11.token: `gatehouse ` does not fit. It must be a token's label of 1 to 32 bytes, without blanks at its end, or its serial number.",
+        "line 10: signingKeys.pkcs11.pinFile: The key is missing. Name a file with mode 0600 whose only line is the user PIN.",
+        "line 10: signingKeys.pkcs11.pin: The key is not known here. Known here: module, pinFile, token.",
+      ]),
     Mistake(
       name: "a missing key", change: { $0.replacing("publicURL: https://sign-in.contoso.com\n", with: "") },
       problems: ["publicURL: The key is missing. Write the https address under which front-ends reach this gateway."]),

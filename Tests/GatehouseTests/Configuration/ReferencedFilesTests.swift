@@ -34,10 +34,10 @@ struct ReferencedFilesTests {
     return (try certificate.serializeAsPEM().pemString, key.pemRepresentation)
   }
 
-  private func gatewayProblems() throws -> [String] {
+  private func gatewayProblems(and more: String = "") throws -> [String] {
     let text =
       Samples.gateway.replacing("certificate: public.pem", with: "certificate: \(folder.path)/public.pem")
-      .replacing("key: public.key", with: "key: \(folder.path)/public.key") + "dataDirectory: \(folder.path)/data\n"
+      .replacing("key: public.key", with: "key: \(folder.path)/public.key") + "dataDirectory: \(folder.path)/data\n" + more
     return try Samples.readGateway(text).problemsOfFiles(now: Self.now).map { $0.description.replacing(folder.path, with: "…") }
   }
 
@@ -97,6 +97,28 @@ struct ReferencedFilesTests {
       try agentProblems() == [
         "realms[0].caFile: …/ca.pem holds no PEM certificate that can be read. Export the directory's CA certificate as PEM (Base-64) and name that file.",
         "realms[0].service.passwordFile: The first line of …/password is no password. Write the service account's password as its first and only line.",
+      ])
+  }
+
+  @Test("tell of a token's module that others may change, and of a PIN that is none")
+  func token() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (certificate, key) = try pair()
+    try write("public.pem", certificate)
+    try write("public.key", key)
+    let token = "signingKeys: {pkcs11: {module: \(folder.path)/hsm.so, token: gatehouse, pinFile: \(folder.path)/pin}}\n"
+    #expect(
+      try gatewayProblems(and: token) == [
+        "signingKeys.pkcs11.module: …/hsm.so cannot be found, or is no file. Install the token's PKCS #11 module and name its shared library.",
+        "signingKeys.pkcs11.pinFile: …/pin cannot be found: No such file or directory. Put the file there or correct the path.",
+      ])
+    try write("hsm.so", "", mode: 0o775)
+    try write("pin", "\n", mode: 0o644)
+    #expect(
+      try gatewayProblems(and: token) == [
+        "signingKeys.pkcs11.module: Others may change …/hsm.so (mode 0775). chmod go-w …/hsm.so.",
+        "signingKeys.pkcs11.pinFile: Others may read or change …/pin (mode 0644). chmod 0600 …/pin.",
+        "signingKeys.pkcs11.pinFile: The first line of …/pin is no PIN. Write the token's user's PIN as its first and only line.",
       ])
   }
 
