@@ -67,20 +67,26 @@ extension RolloverService {
     let policy = keys.policy
     let made: TokenSigningKeys.StoredKey? =
       switch action {
-      case .prepare(let family): dryRun ? nil : try makeKey(family, policy, time)
-      case .replace(let family, let fresh, _) where fresh || keys.ring.next(of: family) == nil: try makeKey(family, policy, time)
-      case .import(let key, let certificate, _, _): try TokenSigningKeys.storedKey(key, certificate: certificate)
+      case .prepare(let family): dryRun ? nil : try await makeKey(family, policy, time)
+      case .replace(let family, let fresh, _) where fresh || keys.ring.next(of: family) == nil: try await makeKey(family, policy, time)
+      case .import(let key, let certificate, _, _): try keys.storedKey(key, certificate: certificate)
       default: nil
       }
     var report: RolloverReport?
-    try await keys.change { draft in
-      let before = draft.ring
-      var (made, events) = try apply(action, made, to: &draft, standings, force: force, actor: actor, time)
-      made.isDryRun = dryRun
-      made.breaks = impact(before, draft.ring, standings, time)
-      report = made
-      return dryRun ? nil : events
+    do {
+      try await keys.change { draft in
+        let before = draft.ring
+        var (made, events) = try apply(action, made, to: &draft, standings, force: force, actor: actor, time)
+        made.isDryRun = dryRun
+        made.breaks = impact(before, draft.ring, standings, time)
+        report = made
+        return dryRun ? nil : events
+      }
+    } catch {
+      if let made { await keys.discard(made) }
+      throw error
     }
+    if let made { await keys.discard(made) }
     guard var report else { throw RingProblem("Nothing was done.") }
     if case .promote(_, _, let parties) = action, !dryRun {
       for party in parties where ledger.record(of: party.id).blocked != nil { try await ledger.change(party.id, audit: []) { $0.blocked = nil } }

@@ -10,6 +10,7 @@ import Synchronization
 package final class RolloverService: Sendable {
   /// So many relying parties are moved in one step.
   private static let mostMoves = 500
+  private static let retryInterval: Duration = .seconds(60)
 
   let keys: TokenSigningKeys
   let parties: RelyingPartyDirectory
@@ -81,7 +82,12 @@ package final class RolloverService: Sendable {
     try await conclude(time)
     guard !frozen, isDue else { return }
     let generation = ledger.generation
-    let hasMore = try await step(time)
+    let hasMore: Bool
+    do { hasMore = try await step(time) } catch {
+      // The store or the token may be back in a minute; who is asked every second would only fill the log.
+      state.withLock { $0.lastLook = steady - max(.zero, keys.policy.certificateRolloverInterval - RolloverService.retryInterval) }
+      throw error
+    }
     state.withLock { state in
       state.lastLook = hasMore ? nil : steady
       state.generation = generation
@@ -95,10 +101,23 @@ package final class RolloverService: Sendable {
     var made: (family: SigningKeyFamily, key: TokenSigningKeys.StoredKey, life: Duration)?
     if case .prepare(let family) = Rollover.next(keys.ring, parties: standings, policy: keys.policy, now: time) {
       let policy = keys.policy
-      made = (family, try makeKey(family, policy, time), policy.certificateDuration)
+      made = (family, try await makeKey(family, policy, time), policy.certificateDuration)
     }
     let ready = made
-    return try await keys.change { draft in
+    do {
+      let isDone = try await take(time, standings, ready)
+      if let ready { await keys.discard(ready.key) }
+      return isDone
+    } catch {
+      if let ready { await keys.discard(ready.key) }
+      throw error
+    }
+  }
+
+  private func take(
+    _ time: Instant, _ standings: [PartyStanding], _ ready: (family: SigningKeyFamily, key: TokenSigningKeys.StoredKey, life: Duration)?
+  ) async throws -> Bool {
+    try await keys.change { draft in
       guard let step = Rollover.next(draft.ring, parties: standings, policy: draft.policy, now: time) else { return nil }
       switch step {
       case .prepare(let family):
@@ -156,9 +175,9 @@ package final class RolloverService: Sendable {
     return result
   }
 
-  func makeKey(_ family: SigningKeyFamily, _ policy: RolloverPolicy, _ time: Instant) throws -> TokenSigningKeys.StoredKey {
+  func makeKey(_ family: SigningKeyFamily, _ policy: RolloverPolicy, _ time: Instant) async throws -> TokenSigningKeys.StoredKey {
     let kind = SigningKey.Kind(rawValue: policy.keyKind(of: family)) ?? (family == .rsa ? .rsa2048 : .p256)
-    return try keys.makeKey(kind, life: policy.certificateDuration, now: time)
+    return try await keys.makeKey(kind, life: policy.certificateDuration, now: time)
   }
 
   func event(_ kind: AuditKind, _ subject: String, _ actor: String, _ details: [String: String], _ time: Instant) -> AuditEvent {

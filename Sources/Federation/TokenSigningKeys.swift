@@ -25,14 +25,18 @@ package final class TokenSigningKeys: Sendable {
 
   private let store: any DocumentStore
   private let protector: any SecretProtector
+  /// Where token-signing keys are made and stay; nil: in the store.
+  private let vault: (any SigningKeyVault)?
   private let host: String
   private let state: Mutex<State>
 
   /// A private key as it is stored, with its certificate.
   package struct StoredKey: Sendable, Codable {
     package var id: String
-    /// PKCS#8 DER; nil once the key was destroyed.
+    /// PKCS#8 DER; nil once the key was destroyed, and of a key in a vault.
     var key: Data?
+    /// Of a key in a vault; nil once it was destroyed there.
+    var reference: String?
     /// DER.
     package var certificate: Data
   }
@@ -68,9 +72,13 @@ package final class TokenSigningKeys: Sendable {
 
   /// Loads the keys, making those that do not exist yet. Throws `StoreError`, or what the protector or the key generator throws.
   ///
-  /// - Parameter host: stands in the certificates' names, for people; nobody checks it.
+  /// - Parameters:
+  ///   - vault: where token-signing keys are made from now on; those that are in the store stay there until they are retired. The keys for metadata and
+  ///     decryption are not the vault's: both go on while it is away.
+  ///   - host: stands in the certificates' names, for people; nobody checks it.
   package static func load(
-    store: any DocumentStore, protector: any SecretProtector, host: String, now clock: @escaping @Sendable () -> Instant
+    store: any DocumentStore, protector: any SecretProtector, vault: (any SigningKeyVault)? = nil, host: String,
+    now clock: @escaping @Sendable () -> Instant
   ) async throws -> TokenSigningKeys {
     for _ in 0..<4 {
       let now = clock()
@@ -81,18 +89,19 @@ package final class TokenSigningKeys: Sendable {
       for family in SigningKeyFamily.allCases where stored.ring.primary(of: family) == nil {
         // A ring that lost its primary has a next key perhaps; the service promotes that. Only one without any starts anew.
         guard stored.ring.next(of: family) == nil else { continue }
-        let made = try makeKey(family == .rsa ? .rsa2048 : .p256, name: "Gatehouse token signing - \(host)", life: life, now: now)
+        let made = try await makeKey(
+          family == .rsa ? .rsa2048 : .p256, name: "Gatehouse token signing - \(host)", life: life, vault: vault, now: now)
         stored.keys.append(made)
         stored.places.append(SigningKeyPlace(id: made.id, family: family, state: .primary, prepared: now, notAfter: now.adding(life)))
         events.append(event(.signingKeyMade, made, purpose: "token-signing \(family.rawValue)", now: now))
       }
       if stored.metadata == nil {
-        let made = try makeKey(.rsa2048, name: "Gatehouse metadata signing - \(host)", life: metadataCertificateLife, now: now)
+        let made = try await makeKey(.rsa2048, name: "Gatehouse metadata signing - \(host)", life: metadataCertificateLife, now: now)
         (stored.metadata, stored.metadataEnds) = (made, now.adding(metadataCertificateLife))
         events.append(event(.signingKeyMade, made, purpose: "metadata-signing", now: now))
       }
       if stored.decryption.isEmpty {
-        let made = try makeKey(.rsa2048, name: "Gatehouse token decrypting - \(host)", life: metadataCertificateLife, now: now)
+        let made = try await makeKey(.rsa2048, name: "Gatehouse token decrypting - \(host)", life: metadataCertificateLife, now: now)
         stored.decryption.append(made)
         events.append(event(.signingKeyMade, made, purpose: "token-decrypting", now: now))
       }
@@ -100,17 +109,23 @@ package final class TokenSigningKeys: Sendable {
       if lacksSecret { stored.addressSecret = Data(RandomBytes.generate(32)) }
       let version = document?.version ?? 0
       if events.isEmpty, !lacksSecret {
-        return TokenSigningKeys(store: store, protector: protector, host: host, state: try State(stored, version: version))
+        return TokenSigningKeys(store: store, protector: protector, vault: vault, host: host, state: try State(stored, vault, version: version))
       }
       do {
         try await put(stored, version: version, store, protector, audit: events)
-        return TokenSigningKeys(store: store, protector: protector, host: host, state: try State(stored, version: version + 1))
-      } catch StoreError.conflict { continue }  // another gateway made them at the same moment: read its
+        return TokenSigningKeys(store: store, protector: protector, vault: vault, host: host, state: try State(stored, vault, version: version + 1))
+      } catch StoreError.conflict {
+        // Another gateway made them at the same moment: read its, and leave none of ours in the vault.
+        for key in stored.keys { if let reference = key.reference, document == nil { try? await vault?.destroyKey(reference: reference) } }
+      }
     }
     throw StoreError.unavailable("the token-signing keys change too often to be read")
   }
 
-  private init(store: any DocumentStore, protector: any SecretProtector, host: String, state: sending State) {
+  private init(
+    store: any DocumentStore, protector: any SecretProtector, vault: (any SigningKeyVault)?, host: String, state: sending State
+  ) {
+    self.vault = vault
     self.store = store
     self.protector = protector
     self.host = host
@@ -138,7 +153,7 @@ package final class TokenSigningKeys: Sendable {
   }
 
   private func adopt(_ stored: Stored, version: Int64) throws {
-    let fresh = try State(stored, version: version)
+    let fresh = try State(stored, vault, version: version)
     // A copy that was read earlier and arrives later does not take the place of a newer one.
     state.withLock { if $0.version < version { $0 = fresh } }
   }
@@ -227,23 +242,59 @@ package final class TokenSigningKeys: Sendable {
     }
   }
 
-  /// A new key with its certificate, not stored yet.
-  package func makeKey(_ kind: SigningKey.Kind, life: Duration, now: Instant) throws -> StoredKey {
-    try TokenSigningKeys.makeKey(kind, name: "Gatehouse token signing - \(host)", life: life, now: now)
+  /// A new key with its certificate, not stored yet: in the vault where there is one. Throws `SigningKeyVaultFault`, or what the generator throws.
+  package func makeKey(_ kind: SigningKey.Kind, life: Duration, now: Instant) async throws -> StoredKey {
+    try await TokenSigningKeys.makeKey(kind, name: "Gatehouse token signing - \(host)", life: life, vault: vault, now: now)
   }
 
-  private static func makeKey(_ kind: SigningKey.Kind, name: String, life: Duration, now: Instant) throws -> StoredKey {
-    let key = try SigningKey.generate(kind)
-    // Whoever compares clocks with ours must not find it from the future.
-    let certificate = try SelfSignedCertificate.make(
-      key: key, commonName: name, notBefore: now.adding(.seconds(-300)), notAfter: now.adding(life))
-    return try storedKey(key, certificate: certificate)
+  private static func makeKey(
+    _ kind: SigningKey.Kind, name: String, life: Duration, vault: (any SigningKeyVault)? = nil, now: Instant
+  ) async throws -> StoredKey {
+    let made = try await vault?.makeKey(kind, name: name)
+    let key = try made?.key ?? SigningKey.generate(kind)
+    do {
+      // Whoever compares clocks with ours must not find it from the future.
+      let certificate = try SelfSignedCertificate.make(
+        key: key, commonName: name, notBefore: now.adding(.seconds(-300)), notAfter: now.adding(life))
+      return StoredKey(
+        id: keyID(certificate), key: made == nil ? try key.pkcs8.withBytes { Data($0) } : nil, reference: made?.reference,
+        certificate: Data(certificate))
+    } catch {
+      if let reference = made?.reference { try? await vault?.destroyKey(reference: reference) }
+      throw error
+    }
   }
 
-  /// A key with the certificate that somebody issued for it.
-  static func storedKey(_ key: SigningKey, certificate: [UInt8]) throws -> StoredKey {
-    StoredKey(
-      id: String(Digests.sha256(certificate).hexadecimal.prefix(16)), key: try key.pkcs8.withBytes { Data($0) }, certificate: Data(certificate))
+  private static func keyID(_ certificate: [UInt8]) -> String { String(Digests.sha256(certificate).hexadecimal.prefix(16)) }
+
+  /// A key with the certificate that somebody issued for it. Throws `RingProblem` where keys are kept in a vault: what was outside of it is no secret of it.
+  func storedKey(_ key: SigningKey, certificate: [UInt8]) throws -> StoredKey {
+    guard vault == nil else {
+      throw RingProblem("Token-signing keys are kept in a token, and one from a file would not be in it. Make one there with `gatehouse certs prepare`.")
+    }
+    return StoredKey(id: TokenSigningKeys.keyID(certificate), key: try key.pkcs8.withBytes { Data($0) }, certificate: Data(certificate))
+  }
+
+  /// Gives up a key that was made and then not used: whoever lost a race leaves nothing in the vault.
+  func discard(_ key: StoredKey) async {
+    guard let reference = key.reference, ring[key.id] == nil else { return }
+    try? await vault?.destroyKey(reference: reference)
+  }
+
+  /// Destroys in the vault what was retired; a vault that is away is asked again the next time. Throws `StoreError`.
+  package func destroyRetired() async throws {
+    guard let vault else { return }
+    let waiting = state.withLock { state in
+      state.stored.keys.filter { $0.reference != nil && state.ring[$0.id]?.state == .retired }
+    }
+    for key in waiting {
+      guard let reference = key.reference, (try? await vault.destroyKey(reference: reference)) != nil else { continue }
+      try await change { draft in
+        guard let index = draft.stored.keys.firstIndex(where: { $0.id == key.id && $0.reference == reference }) else { return nil }
+        draft.stored.keys[index].reference = nil
+        return []
+      }
+    }
   }
 
   static func event(_ kind: AuditKind, _ key: StoredKey, purpose: String, actor: String = "gatehouse", now: Instant) -> AuditEvent {
@@ -254,15 +305,27 @@ package final class TokenSigningKeys: Sendable {
 }
 
 extension TokenSigningKeys.State {
-  init(_ stored: TokenSigningKeys.Stored, version: Int64) throws {
+  /// Throws `RingProblem` where a key is in a vault and there is none: nothing takes its place.
+  init(_ stored: TokenSigningKeys.Stored, _ vault: (any SigningKeyVault)?, version: Int64) throws {
     self.stored = stored
     ring = stored.ring
     self.version = version
     signers = [:]
     for place in stored.places where place.state.isInMetadata {
-      guard let kept = stored.keys.first(where: { $0.id == place.id }), let key = kept.key else { continue }
-      signers[place.id] = TokenSigningKeys.Signer(
-        id: place.id, key: try SigningKey(pkcs8: Secret(key)), certificate: Array(kept.certificate), notAfter: place.notAfter)
+      guard let kept = stored.keys.first(where: { $0.id == place.id }) else { continue }
+      let key: SigningKey
+      if let reference = kept.reference {
+        guard let vault else {
+          throw RingProblem(
+            "The token-signing key \(place.id) is in a token, and the configuration names none. Set signingKeys.pkcs11 as it was when the key was made.")
+        }
+        key = try vault.key(reference: reference, publicKey: try VerificationKey(certificate: Array(kept.certificate)))
+      } else if let secret = kept.key {
+        key = try SigningKey(pkcs8: Secret(secret))
+      } else {
+        continue
+      }
+      signers[place.id] = TokenSigningKeys.Signer(id: place.id, key: key, certificate: Array(kept.certificate), notAfter: place.notAfter)
     }
     if let kept = stored.metadata, let key = kept.key {
       metadata = TokenSigningKeys.Signer(

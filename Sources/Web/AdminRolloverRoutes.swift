@@ -114,7 +114,9 @@ struct AdminRolloverRoutes: Sendable {
   }
 
   private func translating<Value>(_ body: () async throws -> Value) async throws -> Value {
-    do { return try await body() } catch let problem as RingProblem { throw RequestFault.conflict(problem.description) }
+    do { return try await body() } catch let problem as RingProblem {
+      throw RequestFault.conflict(problem.description)
+    } catch let fault as SigningKeyVaultFault { throw RequestFault.unavailable(fault.description, retryAfterSeconds: 5) }
   }
 
   private func party(named name: String) throws -> RelyingParty {

@@ -17,14 +17,15 @@ struct FederationAssembly {
   private let store: EmbeddedStore
 
   init(
-    _ configuration: GatewayConfiguration, store: EmbeddedStore, protector: FileKeyProtector, realms: RealmDirectory, validator: PassThroughValidator,
+    _ configuration: GatewayConfiguration, store: EmbeddedStore, protector: FileKeyProtector, vault: (any SigningKeyVault)?, realms: RealmDirectory, validator: PassThroughValidator,
     outbound: OutboundClient, now: @escaping @Sendable () -> Instant, logger: Logger
   ) async throws {
     self.store = store
     let publicURL = configuration.publicURL.description
     let settings = try await FederationAssembly.settings(store: store, publicURL: publicURL, now: now())
     let identity = FederationIdentity(publicURL: publicURL, settings: settings)
-    let keys = try await TokenSigningKeys.load(store: store, protector: protector, host: configuration.publicURL.host, now: now)
+    let keys = try await TokenSigningKeys.load(
+      store: store, protector: protector, vault: vault, host: configuration.publicURL.host, now: now)
     let parties = RelyingPartyDirectory(store: store)
     try await parties.refresh()
 
@@ -94,6 +95,7 @@ struct FederationAssembly {
   func rollOver() async throws {
     try await services.rollover.tick()
     try await services.rollover.ledger.flush()
+    try await services.keys.destroyRetired()
   }
 
   func forget(now: Instant) async throws {

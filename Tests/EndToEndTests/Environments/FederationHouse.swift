@@ -11,12 +11,16 @@ struct FederationHouse: Sendable {
 
   static func with(
     _ scenario: String, shibboleth options: ShibbolethServiceProvider.Options = ShibbolethServiceProvider.Options(), add: [String] = [],
-    threshold: Int = 50, _ body: (FederationHouse) async throws -> Void
+    threshold: Int = 50, hsm: SoftHSM? = nil, _ body: (FederationHouse) async throws -> Void
   ) async throws {
     var gateway = GatewayProcess.Options()
     gateway.threshold = threshold
     // Relying parties have certificates of the tests' own authority.
     gateway.extra = "federation: {caFile: \"\(try await TestCertificates.shared.value.authority)\"}"
+    if let hsm {
+      gateway.extra += "\n" + hsm.configuration
+      gateway.environment = hsm.environment
+    }
     try await House.with(scenario, options: gateway) { house in
       let metadata = try await house.gatewayMetadata()
       let entityID = try await house.entityID()

@@ -262,4 +262,48 @@ struct RolloverFaultTests {
     }
     await gateway.remove()
   }
+
+  @Test("While the token with the keys is away nothing is signed and no other key takes its place; metadata go on, and it is taken up again by itself")
+  func tokenAway() async throws {
+    let hsm = try await SoftHSM()
+    let gateway = try await GatewayProcess(scenario: "rollover-token", options: .init(extra: hsm.configuration, environment: hsm.environment))
+    do {
+      try await gateway.start()
+      try await gateway.admin("rp", "add", "--name", "watcher", "--entity-id", "urn:watcher", "--acs", "https://watcher.example/acs")
+      let before = try await answer(gateway)
+      #expect(before.shown.contains(before.signer))
+      #expect(try await hsm.privateKeys() == 2, "one of each family, and none in the store")
+      try hsm.remove()
+      func status() async throws -> Int {
+        let request = HandmadeRequest(issuer: "urn:watcher", destination: gateway.url + "/adfs/ls/", attributes: " IsPassive=\"true\"")
+        return try await CookieBrowser().request(request.url).status
+      }
+      #expect(try await eventually(within: .seconds(15)) { try await status() == 503 })
+      #expect(try await shown(gateway) == before.shown)
+      #expect(try await eventually(within: .seconds(15)) { try await self.status(gateway).contains { $0.code == "signing-token-away" } })
+      let refused = try await gateway.admin.attempt("certs", "prepare")
+      #expect(refused.status != 0 && refused.complaint.contains("away"), "\(refused.complaint)")
+      // A start without the token is one, too; metadata are signed by a key that is not in it.
+      await gateway.stop()
+      try await gateway.start()
+      #expect(try await status() == 503)
+      #expect(try await shown(gateway) == before.shown)
+      try hsm.putBack()
+      #expect(try await eventually(within: .seconds(20)) { try await status() == 200 })
+      #expect(try await answer(gateway).signer == before.signer)
+      #expect(try await eventually(within: .seconds(60)) { try await !self.status(gateway).contains { $0.code == "signing-token-away" } })
+      try await gateway.admin("certs", "prepare")
+      #expect(try await hsm.privateKeys() == 3)
+      // Without the token's configuration nothing takes its place: the start is refused, with the key and the remedy.
+      await gateway.stop()
+      let plain = try String(contentsOfFile: gateway.folder + "/gateway.yaml", encoding: .utf8)
+      try plain.replacing(hsm.configuration, with: "").write(toFile: gateway.folder + "/gateway.yaml", atomically: true, encoding: .utf8)
+      await #expect(throws: ServerProcess.Failure.self) { try await gateway.start() }
+      #expect(gateway.process?.logText.contains("signingKeys.pkcs11") == true)
+    } catch {
+      await gateway.remove()
+      throw error
+    }
+    await gateway.remove()
+  }
 }
