@@ -176,7 +176,8 @@ struct GatewayAssembly {
         .init("token-signing certificates", every: .seconds(1)) { try await federation.rollOver() },
         .init("probes of relying parties", every: .seconds(1)) { try await federation.services.probes.tick() },
         .init("sessions that are over", every: .seconds(60)) { try await federation.forget(now: now()) },
-        .init("agent CA", every: .seconds(3600)) { try await authority.advance(now: now()) },
+        // A clock that has jumped must not remove a root that agents still need.
+        .init("agent CA", every: .seconds(60)) { if federation.services.rollover.freeze == nil { try await authority.advance(now: now()) } },
         .init("agents' listener", every: .seconds(2)) { try agentsListener.look() },
       ], logger: logger)
 
