@@ -35,6 +35,8 @@ package struct PartyStanding: Sendable, Equatable {
   package var readsFirstKeyOnly = false
   /// It pins the key and does not look at dates: it stays on its key when that ends.
   package var keepsExpiredKey = false
+  /// Only its own record says what it trusts (an Entra tenant): it is never moved without, not even at the end of its key.
+  package var movesByProofOnly = false
   /// How often it reads its own metadata URL; nil: it was never seen to.
   package var fetchInterval: Duration?
   /// A probe looks whether it takes a key.
@@ -47,6 +49,9 @@ package struct PartyStanding: Sendable, Equatable {
   }
 
   package func level(for key: String) -> ReadinessLevel { levels[key] ?? .unknown }
+
+  /// Whether it stays on its key when that ends.
+  package var staysAtTheEnd: Bool { keepsExpiredKey || movesByProofOnly }
 
   /// Whether it may be moved to the key ahead of the primary's end. That it fetched metadata never suffices alone: it may have read and not used it.
   package func isReady(for key: String) -> Bool {

@@ -151,6 +151,7 @@ package struct Rehearsal: Sendable {
 
   /// Whether it has the key by the end of the primary without anybody's help, or stays on its own.
   private func willFollow(_ party: PartyStanding, _ place: SigningKeyPlace) -> Bool {
+    if party.movesByProofOnly { return party.isReady(for: place.id) }
     if party.keepsExpiredKey || party.level(for: place.id) >= .fetched { return true }
     guard !party.readsFirstKeyOnly, let interval = party.fetchInterval, let primary = ring.primary(of: place.family) else { return false }
     return now.adding(interval) <= primary.notAfter

@@ -87,7 +87,7 @@ package final class ProbeService: Sendable {
   package func tick() async throws {
     guard rollover.freeze == nil else { return }
     let (ring, policy) = (rollover.keys.ring, rollover.keys.policy)
-    for party in rollover.parties.parties where !party.disabled && party.rollover?.probe != nil {
+    for party in rollover.parties.parties(where: { !$0.disabled && $0.rollover?.probe != nil }) {
       let time = now()
       guard let next = ring.next(of: party.signatureAlgorithm.family), next.state == .published,
         ring.signer(for: party.id.description, family: next.family)?.id != next.id

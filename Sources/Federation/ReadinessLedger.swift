@@ -13,6 +13,8 @@ package final class ReadinessLedger: Sendable {
   private struct State {
     var records: [Identifier: RolloverRecord] = [:]
     var unwritten: Set<Identifier> = []
+    /// Of what was read last.
+    var version: Int64 = -1
     /// Grows whenever something may have become possible by what was learnt.
     var generation: Int64 = 0
   }
@@ -21,8 +23,11 @@ package final class ReadinessLedger: Sendable {
 
   /// Reads what other nodes have written. Throws `StoreError`.
   package func refresh() async throws {
+    let version = try await store.rolloverRecordsVersion()
+    guard state.withLock({ $0.version != version }) else { return }
     let stored = try await store.rolloverRecords()
     state.withLock { state in
+      state.version = version
       var fresh: [Identifier: RolloverRecord] = [:]
       for record in stored {
         let mine = state.records[record.relyingParty]

@@ -57,6 +57,8 @@ package final class RelyingPartyDirectory: Sendable {
   }
 
   package var parties: [RelyingParty] { table.withLock { Array($0.byID.values) }.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) } }
+  /// Those of whom something holds, in no order.
+  func parties(where isMeant: (RelyingParty) -> Bool) -> [RelyingParty] { table.withLock { $0.byID.values.filter(isMeant) } }
   package var count: Int { table.withLock { $0.byID.count } }
 
   func prepared(_ id: Identifier) -> PreparedParty? {

@@ -115,10 +115,10 @@ extension RolloverService {
   func laggards(_ family: SigningKeyFamily, _ standings: [PartyStanding], _ ring: SigningKeyRing, _ time: Instant) -> [RolloverPlan.Laggard] {
     guard let primary = ring.primary(of: family) else { return [] }
     let next = ring.next(of: family).flatMap { $0.state == .published ? $0 : nil }
-    return standings.filter { $0.family == family }.compactMap { party in
+    return standings.filter { $0.family == family }.sorted { $0.name < $1.name }.compactMap { party in
       if let held = ring.assignments[party.id].flatMap({ ring[$0] }), held.state == .retiring {
         return isLate(party, primary, ring, time)
-          ? laggard(party, primary, level: party.level(for: primary.id), deadline: party.keepsExpiredKey ? .init(milliseconds: .max) : held.notAfter)
+          ? laggard(party, primary, level: party.level(for: primary.id), deadline: party.staysAtTheEnd ? .init(milliseconds: .max) : held.notAfter)
           : nil
       }
       guard let next else {
@@ -134,29 +134,35 @@ extension RolloverService {
   /// Whether a relying party that is not ready for a key has no excuse: metadata that it reads shows the key for longer than it takes to read it twice.
   private func isLate(_ party: PartyStanding, _ key: SigningKeyPlace, _ ring: SigningKeyRing, _ time: Instant) -> Bool {
     if party.blocked == key.id { return true }
+    if party.movesByProofOnly { return !party.isReady(for: key.id) }
     guard !party.keepsExpiredKey, party.level(for: key.id) < .fetched else { return false }
     guard let interval = party.fetchInterval, let published = key.published else { return true }
     return party.readsFirstKeyOnly ? false : time.since(published) > interval * 2
   }
 
   private func laggard(_ party: PartyStanding, _ key: SigningKeyPlace?, level: ReadinessLevel, deadline: Instant) -> RolloverPlan.Laggard {
-    let record = parties.party(named: party.name).map { ledger.record(of: $0.id) }
-    let blocked = record?.blocked.flatMap { $0.key == key?.id ? $0 : nil }
+    let id = Identifier(party.id)
+    let blocked = id.flatMap { ledger.record(of: $0).blocked }.flatMap { $0.key == key?.id ? $0 : nil }
+    let isTenant = party.movesByProofOnly
+    let confirm = "gatehouse certs confirm --rp \(party.name)" + (isTenant ? " --document entra.json" : "")
     let sentence: String
     let command: String
     if let blocked {
       sentence = "It failed with the new key (\(blocked.reason)): its owner finds out why and mends that."
-      command = "gatehouse certs promote \(key?.id ?? "") --rp \(party.name)"
+      command = party.isProbed ? "gatehouse certs probe \(party.name)" : confirm + " --key \(blocked.key)"
     } else if key == nil {
       sentence = "It reads no metadata of ours: its owner must be given the new certificate before the present one ends, so make that now."
       let made = keys.ring.next(of: party.family)?.id
       command = made.map { "gatehouse certs publish \($0)" } ?? "gatehouse certs prepare --family \(party.family.rawValue)"
+    } else if isTenant {
+      sentence = "The tenant's domains do not all show the new certificate: push it to them (docs/operations/certificates.md has the script)."
+      command = confirm
     } else if party.fetchInterval != nil {
       sentence = "It used to read its metadata and has not read it since the new key is in it: its owner looks whether its refresh works."
-      command = "gatehouse certs confirm --rp \(party.name)"
+      command = confirm
     } else {
       sentence = "It reads no metadata of ours: its owner installs the new certificate beside the present one."
-      command = "gatehouse certs confirm --rp \(party.name)"
+      command = confirm
     }
     return RolloverPlan.Laggard(
       name: party.name, key: key?.id, level: level, deadline: deadline, sentence: sentence, command: command, blocked: blocked)

@@ -111,7 +111,7 @@ package struct RolloverRecord: Sendable, Equatable, Codable {
       // Entra reads what it was told to, when it wants to: only its own record of every domain says what it trusts.
       standing.levels = standing.levels.mapValues { _ in .unknown }
       for evidence in evidence where evidence.level == .configured { standing.levels[evidence.key] = .configured }
-      (standing.followsMetadata, standing.keepsExpiredKey, standing.fetchInterval) = (false, true, nil)
+      (standing.followsMetadata, standing.movesByProofOnly, standing.fetchInterval) = (false, true, nil)
     }
     standing.blocked = blocked?.key
     standing.fetchInterval = regularPollers(now).compactMap(\.interval).max()
@@ -153,6 +153,8 @@ extension PartyStanding {
 
 /// The records as the store keeps them.
 package protocol RolloverRecordStore: Sendable {
+  /// A number that is another one after every record that was put: whoever holds a copy asks for this, not for all of them.
+  func rolloverRecordsVersion() async throws -> Int64
   /// All of them, in no order. Throws `StoreError`.
   func rolloverRecords() async throws -> [RolloverRecord]
   /// Writes the record where the stored version is `record.version` (0: there is none). Throws `StoreError.conflict` where it is another, `.notFound` where the

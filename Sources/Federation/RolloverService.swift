@@ -51,7 +51,7 @@ package final class RolloverService: Sendable {
   /// What the rules are told of every relying party that can sign people in.
   package func standings(_ time: Instant) -> [PartyStanding] {
     let keys = keys.ring.places.filter { $0.state.isInMetadata }
-    return parties.parties.filter { !$0.disabled }.map { ledger.record(of: $0.id).standing(of: $0, keys: keys, now: time) }
+    return parties.parties(where: { !$0.disabled }).map { ledger.record(of: $0.id).standing(of: $0, keys: keys, now: time) }
   }
 
   /// Why no step is taken at present; nil: nothing is in the way.

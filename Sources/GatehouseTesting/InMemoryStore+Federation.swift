@@ -17,10 +17,16 @@ struct InMemoryFederation {
   var participants: [[UInt8]: [Participant]] = [:]
   var names: [PersonAtParty: String] = [:]
   var rolloverRecords: [Identifier: RolloverRecord] = [:]
+  var rolloverRecordsVersion: Int64 = 0
   var messages: [[String]: (until: Instant, holder: [UInt8])] = [:]
 }
 
 extension InMemoryStore: RolloverRecordStore {
+  package func rolloverRecordsVersion() async throws -> Int64 {
+    try check()
+    return federation.rolloverRecordsVersion
+  }
+
   package func rolloverRecords() async throws -> [RolloverRecord] {
     try check()
     return Array(federation.rolloverRecords.values)
@@ -35,6 +41,7 @@ extension InMemoryStore: RolloverRecordStore {
     var stored = record
     stored.version += 1
     federation.rolloverRecords[record.relyingParty] = stored
+    federation.rolloverRecordsVersion += 1
     self.record(audit)
   }
 }

@@ -28,7 +28,10 @@ package enum RolloverRecordStoreContract {
       #expect(try await store.rolloverRecords() == [record])
       #expect(try await store.find(AuditQuery()).map(\.event.kind) == [.relyingPartyKeyConfirmed])
       record.blocked = nil
+      let before = try await store.rolloverRecordsVersion()
+      #expect(try await store.rolloverRecordsVersion() == before)
       try await store.putRolloverRecord(record, audit: [])
+      #expect(try await store.rolloverRecordsVersion() != before)
       record.version = 2
       #expect(try await store.rolloverRecords() == [record])
     },

@@ -5,6 +5,10 @@ import GRDB
 import Identity
 
 extension EmbeddedStore: RolloverRecordStore {
+  package func rolloverRecordsVersion() async throws -> Int64 {
+    try await read { try $0.row("SELECT rollover_records_version FROM federation")?.integer(0) ?? 0 }
+  }
+
   package func rolloverRecords() async throws -> [RolloverRecord] {
     try await read { database in
       let decoder = JSONDecoder()
@@ -29,6 +33,7 @@ extension EmbeddedStore: RolloverRecordStore {
         : try database.run(
           "UPDATE rollover_record SET document = ?, version = version + 1 WHERE relying_party = ? AND version = ?", document, id, record.version)
       guard changed == 1 else { throw StoreError.conflict("the record of the relying party was changed meanwhile") }
+      try database.run("UPDATE federation SET rollover_records_version = rollover_records_version + 1")
     }
   }
 }

@@ -139,11 +139,12 @@ enum Schema {
     CREATE INDEX seen_message_until ON seen_message (until);
     """
 
-  // `rollover_record.document` is JSON: what was observed of a relying party in view of changing keys.
+  // `rollover_record.document` is JSON: what was observed of a relying party in view of changing keys. `rollover_records_version` counts every record put.
   private static let rollover = """
     CREATE TABLE rollover_record (
       relying_party BLOB NOT NULL PRIMARY KEY REFERENCES relying_party ON DELETE CASCADE, document BLOB NOT NULL, version INTEGER NOT NULL
     ) STRICT;
+    ALTER TABLE federation ADD COLUMN rollover_records_version INTEGER NOT NULL DEFAULT 0;
     """
 
   // The columns of `audit_row` beside `event` are for searching only; what the row says, and what its hash covers, is `event`.

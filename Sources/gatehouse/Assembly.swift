@@ -174,6 +174,7 @@ struct GatewayAssembly {
         .init("idle lockouts", every: .seconds(3600)) { _ = try await store.forgetIdle(policy: policy, now: now()) },
         .init("relying parties' metadata", every: .seconds(30)) { try await federation.services.metadata.refreshDue() },
         .init("token-signing certificates", every: .seconds(1)) { try await federation.rollOver() },
+        .init("readiness of relying parties", every: .seconds(10)) { try await federation.services.rollover.ledger.flush() },
         .init("probes of relying parties", every: .seconds(1)) { try await federation.services.probes.tick() },
         .init("sessions that are over", every: .seconds(60)) { try await federation.forget(now: now()) },
         // A clock that has jumped must not remove a root that agents still need.
@@ -192,6 +193,7 @@ struct GatewayAssembly {
       ShutdownStep(name: "drain", logger: logger) {
         drain.begin()
         try? await ledger.flush(now: now())
+        try? await federation.services.rollover.ledger.flush()
         try? await store.append([AuditEvent(time: now(), kind: .gatewayStopped, actor: "gatehouse", subject: node, outcome: "done")])
         // Load balancers look every second or so: they must see readiness fail before the doors close.
         try? await Task.sleep(for: min(grace / 2, .seconds(3)))

@@ -94,7 +94,6 @@ struct FederationAssembly {
   /// The life of the token-signing certificates goes on.
   func rollOver() async throws {
     try await services.rollover.tick()
-    try await services.rollover.ledger.flush()
     try await services.keys.destroyRetired()
   }
 

@@ -10,7 +10,7 @@ import Testing
 @testable import Federation
 
 /// A house whose certificates live for a hundred seconds, of which the test is the clock.
-private final class RolloverHouse: Sendable {
+final class RolloverHouse: Sendable {
   let house: House
   let ledger: ReadinessLedger
   let rollover: RolloverService

@@ -13,6 +13,8 @@ final class GatewayProcess: Sendable {
     /// Whatever else the configuration file shall say.
     var extra = ""
     var environment: [String: String] = [:]
+    /// For how many days the public listener's certificate holds.
+    var certificateDays = 90
     /// Of another gateway, whose store and master key this one shares.
     var dataDirectory: String?
     /// The beginning of the command line: a program that becomes the gateway once it has set something up.
@@ -35,7 +37,7 @@ final class GatewayProcess: Sendable {
     mutualPort = try BuiltProgram.freePort()
     operationsPort = try BuiltProgram.freePort()
     log = try BuiltProgram.log(scenario, "gateway")
-    try await LeashedProcess.run(BuiltProgram.certificateGenerator, ["--out", folder + "/tls", "--name", "localhost", "--name", "127.0.0.1"])
+    try await LeashedProcess.run(BuiltProgram.certificateGenerator, ["--out", folder + "/tls", "--name", "localhost", "--name", "127.0.0.1", "--days", "\(options.certificateDays)"])
     let configuration = """
       node: \(scenario)
       publicURL: https://localhost:\(publicPort)

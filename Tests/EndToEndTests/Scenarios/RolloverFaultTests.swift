@@ -134,7 +134,7 @@ struct RolloverFaultTests {
   func missedWeeks() async throws {
     let day: Int64 = 86_400
     let clock = try await AdjustableClock()
-    let gateway = try await GatewayProcess(scenario: "rollover-missed", options: .init(environment: clock.environment))
+    let gateway = try await GatewayProcess(scenario: "rollover-missed", options: .init(environment: clock.environment, certificateDays: 3000))
     do {
       try await gateway.start()
       try await gateway.admin("rp", "add", "--name", "watcher", "--entity-id", "urn:watcher", "--acs", "https://watcher.example/acs")
