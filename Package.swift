@@ -142,7 +142,8 @@ let package = Package(
     .testTarget(
       name: "WebTests",
       dependencies: [
-        "Web", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "CertificateLifecycle", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird,
+        "Web", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "CertificateLifecycle", "Identity", "Bytes", "Cryptography",
+        "GatehouseTesting", hummingbird,
         httpTypes,
         nioCore, nioPosix, nioSSL,
         lifecycle, logging, metrics, crypto, x509,

@@ -126,7 +126,9 @@ package struct SigningKeyRing: Sendable, Equatable, Codable {
       if primaries.count > 1 { return "\(primaries.count) keys of \(family.rawValue) are primary" }
       if primaries.isEmpty, places.contains(where: { $0.family == family && $0.state.isInMetadata }) { return "\(family.rawValue) has no primary" }
     }
-    for key in assignments.values where self[key]?.state.isInMetadata != true { return "a relying party is assigned to \(key), which metadata does not show" }
+    for key in assignments.values where self[key]?.state.isInMetadata != true {
+      return "a relying party is assigned to \(key), which metadata does not show"
+    }
     for place in places where place.state.isInMetadata && place.published == nil { return "\(place.id) was never published" }
     return nil
   }

@@ -63,7 +63,8 @@ package struct LogoutService: Sendable {
 
   package init(
     parties: RelyingPartyDirectory, keys: TokenSigningKeys, store: any FederationStore, sessions: any SessionStore, audit: any AuditLog,
-    identity: FederationIdentity, backChannel: any BackChannel, observer: (any TokenObserver)? = nil, now: @escaping @Sendable () -> Instant, logger: Logger
+    identity: FederationIdentity, backChannel: any BackChannel, observer: (any TokenObserver)? = nil, now: @escaping @Sendable () -> Instant,
+    logger: Logger
   ) {
     self.observer = observer
     self.parties = parties

@@ -132,7 +132,8 @@ package final class ProbeService: Sendable {
       case .works: record.add(.init(key: id, level: .probed, time: time, detail: "a sign-in of the probe user succeeded"))
       case .refused:
         record.evidence.removeAll { $0.key == id }
-        record.blocked = .init(key: id, since: record.blocked?.key == id ? record.blocked?.since ?? time : time, reason: "the probe failed: \(detail)")
+        record.blocked = .init(
+          key: id, since: record.blocked?.key == id ? record.blocked?.since ?? time : time, reason: "the probe failed: \(detail)")
       case .unusable: break
       }
     }
@@ -157,10 +158,12 @@ package final class ProbeService: Sendable {
       page = try await visit.post(form, stopAt: { $0.utf8.starts(with: ours) }, limit: ProbeService.mostSteps)
       guard page.stoppedAt == nil else { return ProbeOutcome(isIn: false, detail: "the relying party sent the user back to sign in") }
       let isThere = page.status == 200 && ProbeVisit.isSamePage(page.url, settings.url)
-      let shows = settings.expects.map { expected in
-        page.body.count >= expected.utf8.count && String(decoding: page.body, as: UTF8.self).utf8.contains(expected.utf8)
-      } ?? true
-      return ProbeOutcome(isIn: isThere && shows, detail: page.shown + (isThere && !shows ? " without what it shows to somebody who is signed in" : ""))
+      let shows =
+        settings.expects.map { expected in
+          page.body.count >= expected.utf8.count && String(decoding: page.body, as: UTF8.self).utf8.contains(expected.utf8)
+        } ?? true
+      return ProbeOutcome(
+        isIn: isThere && shows, detail: page.shown + (isThere && !shows ? " without what it shows to somebody who is signed in" : ""))
     } catch { return ProbeOutcome(isIn: false, detail: "\(error)") }
   }
 }

@@ -99,7 +99,9 @@ extension RolloverService {
   }
 
   private func block(_ party: RelyingParty, reason: String, _ time: Instant) async throws {
-    guard let next = keys.ring.next(of: party.signatureAlgorithm.family)?.id ?? keys.ring.primary(of: party.signatureAlgorithm.family)?.id else { return }
+    guard let next = keys.ring.next(of: party.signatureAlgorithm.family)?.id ?? keys.ring.primary(of: party.signatureAlgorithm.family)?.id else {
+      return
+    }
     try await ledger.change(party.id, audit: []) { $0.blocked = RolloverRecord.Block(key: next, since: time, reason: reason) }
   }
 
@@ -111,7 +113,8 @@ extension RolloverService {
     switch action {
     case .prepare(let family):
       if let waiting = draft.ring.next(of: family), !force {
-        throw RingProblem("The key \(waiting.id) of \(family.rawValue) is \(waiting.state.rawValue) already. Go on with that one, or repeat with --force.")
+        throw RingProblem(
+          "The key \(waiting.id) of \(family.rawValue) is \(waiting.state.rawValue) already. Go on with that one, or repeat with --force.")
       }
       guard let made else { return (report("(new)", "A new key of \(family.rawValue) would be made. Nobody learns of it before `publish`."), []) }
       let life = draft.policy.certificateDuration
@@ -143,7 +146,8 @@ extension RolloverService {
       let held = standings.filter { draft.ring.assignments[$0.id] == id }
       guard held.isEmpty || force else {
         throw RingProblem(
-          "The key \(id) signs for \(held.prefix(8).map(\.name).joined(separator: ", ")). Promote another one for them first, or repeat with --force.")
+          "The key \(id) signs for \(held.prefix(8).map(\.name).joined(separator: ", ")). Promote another one for them first, or repeat with --force."
+        )
       }
       try draft.ring.retire(id, now: time)
       return (report(id, "The key \(id) is out of metadata, and destroyed."), [event(.signingKeyRetired, id, actor, [:], time)])
@@ -183,7 +187,9 @@ extension RolloverService {
       // A lagging one stays on its key as long as that is valid; with force nobody does.
       let late = force ? [] : Rollover.laggards(standings, for: place, in: draft.ring)
       try draft.ring.promote(id, holding: late.map(\.id), now: time)
-      let held = late.isEmpty ? "" : " \(late.count) relying parties that are not ready stay on the former key: \(late.prefix(8).map(\.name).joined(separator: ", "))."
+      let held =
+        late.isEmpty
+        ? "" : " \(late.count) relying parties that are not ready stay on the former key: \(late.prefix(8).map(\.name).joined(separator: ", "))."
       return (
         RolloverReport(summary: "The key \(id) is the primary.\(held)", key: id, isDryRun: false),
         [event(.signingKeyPromoted, id, actor, ["held": late.prefix(32).map(\.name).joined(separator: " "), "forced": "\(force)"], time)]
@@ -215,7 +221,8 @@ extension RolloverService {
       let id = draft.ring.primary(of: family)?.id ?? ""
       return (
         RolloverReport(
-          summary: "The key \(id) signs for everybody. The newer one stays in metadata and waits; let it go on with `gatehouse certs resume`.", key: id,
+          summary: "The key \(id) signs for everybody. The newer one stays in metadata and waits; let it go on with `gatehouse certs resume`.",
+          key: id,
           isDryRun: false), [event(.signingKeyRolledBack, id, actor, ["reason": reason], time)]
       )
     }
@@ -257,7 +264,8 @@ extension RolloverService {
     try draft.ring.retire(stolen.id, suspectSince: since, now: time)
     events.append(event(.signingKeyReplaced, stolen.id, actor, ["by": id, "suspectSince": "\(since)"], time))
     let report = RolloverReport(
-      summary: "The key \(stolen.id) is out of metadata and signs nothing any more; it is destroyed. \(id) signs for everybody.", key: id, isDryRun: false)
+      summary: "The key \(stolen.id) is out of metadata and signs nothing any more; it is destroyed. \(id) signs for everybody.", key: id,
+      isDryRun: false)
     return (report, events)
   }
 

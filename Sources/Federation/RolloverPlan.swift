@@ -232,7 +232,8 @@ extension RolloverService: AlarmSource {
     if primary.notAfter <= time {
       return Alarm(
         .certificateExpiring, subject: "token-signing \(family.rawValue)",
-        message: "The token-signing certificate \(primary.id) ended \(primary.notAfter). It goes on signing, as no other one was in metadata for long enough.",
+        message:
+          "The token-signing certificate \(primary.id) ended \(primary.notAfter). It goes on signing, as no other one was in metadata for long enough.",
         remedy: hasNext
           ? "The next one is promoted as soon as it was in metadata for long enough: see `gatehouse certs plan`."
           : "Run `gatehouse certs prepare --family \(family.rawValue)` now, and see `gatehouse certs plan`.", since: primary.notAfter)
@@ -242,7 +243,8 @@ extension RolloverService: AlarmSource {
     guard let reached = reached(primary.notAfter, policy, time), !hasNext || !policy.autoCertificateRollover else { return nil }
     return Alarm(
       .certificateExpiring, subject: "token-signing \(family.rawValue)",
-      message: "The token-signing certificate \(primary.id) ends \(primary.notAfter) (\(RolloverService.shown(reached)) or less are left), and none follows it by itself.",
+      message:
+        "The token-signing certificate \(primary.id) ends \(primary.notAfter) (\(RolloverService.shown(reached)) or less are left), and none follows it by itself.",
       remedy: withheld.map { "The next one is withheld; let it go on with `gatehouse certs resume \($0.id)`." }
         ?? (primary.origin == .imported
           ? "Import the next one with `gatehouse certs import`, or make one with `gatehouse certs prepare --family \(family.rawValue)`."

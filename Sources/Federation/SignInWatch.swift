@@ -73,7 +73,9 @@ package final class SignInWatch: Sendable {
           conclusions.append(
             Conclusion(
               party: place.party, key: place.key, works: false,
-              detail: "\(loops) visitors were sent back to sign in again and again (a heuristic: their sessions each got \(SignInWatch.loopLength) tokens within \(SignInWatch.loopWindow.components.seconds) s)"))
+              detail:
+                "\(loops) visitors were sent back to sign in again and again (a heuristic: their sessions each got \(SignInWatch.loopLength) tokens within \(SignInWatch.loopWindow.components.seconds) s)"
+            ))
           trails[place] = nil
         } else if quiet >= SignInWatch.sessionsOfSuccess {
           conclusions.append(

@@ -270,7 +270,8 @@ package final class TokenSigningKeys: Sendable {
   /// A key with the certificate that somebody issued for it. Throws `RingProblem` where keys are kept in a vault: what was outside of it is no secret of it.
   func storedKey(_ key: SigningKey, certificate: [UInt8]) throws -> StoredKey {
     guard vault == nil else {
-      throw RingProblem("Token-signing keys are kept in a token, and one from a file would not be in it. Make one there with `gatehouse certs prepare`.")
+      throw RingProblem(
+        "Token-signing keys are kept in a token, and one from a file would not be in it. Make one there with `gatehouse certs prepare`.")
     }
     return StoredKey(id: TokenSigningKeys.keyID(certificate), key: try key.pkcs8.withBytes { Data($0) }, certificate: Data(certificate))
   }
@@ -317,7 +318,8 @@ extension TokenSigningKeys.State {
       if let reference = kept.reference {
         guard let vault else {
           throw RingProblem(
-            "The token-signing key \(place.id) is in a token, and the configuration names none. Set signingKeys.pkcs11 as it was when the key was made.")
+            "The token-signing key \(place.id) is in a token, and the configuration names none. Set signingKeys.pkcs11 as it was when the key was made."
+          )
         }
         key = try vault.key(reference: reference, publicKey: try VerificationKey(certificate: Array(kept.certificate)))
       } else if let secret = kept.key {

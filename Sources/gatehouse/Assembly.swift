@@ -94,7 +94,8 @@ struct GatewayAssembly {
     let outbound = try OutboundClient(authorityFile: configuration.federationAuthorityFile)
     self.outbound = outbound
     let federation = try await FederationAssembly(
-      configuration, store: store, protector: protector, vault: signingToken, realms: realms, validator: validator, outbound: outbound, now: now, logger: logger)
+      configuration, store: store, protector: protector, vault: signingToken, realms: realms, validator: validator, outbound: outbound, now: now,
+      logger: logger)
     let nodes = [configuration.mutualTLSListener.url.description]
     let enrolment = AgentEnrolment(
       store: store, audit: store, authority: authority, registry: registry, publicURL: publicURL, nodes: nodes)

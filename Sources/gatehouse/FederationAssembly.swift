@@ -17,7 +17,8 @@ struct FederationAssembly {
   private let store: EmbeddedStore
 
   init(
-    _ configuration: GatewayConfiguration, store: EmbeddedStore, protector: FileKeyProtector, vault: (any SigningKeyVault)?, realms: RealmDirectory, validator: PassThroughValidator,
+    _ configuration: GatewayConfiguration, store: EmbeddedStore, protector: FileKeyProtector, vault: (any SigningKeyVault)?, realms: RealmDirectory,
+    validator: PassThroughValidator,
     outbound: OutboundClient, now: @escaping @Sendable () -> Instant, logger: Logger
   ) async throws {
     self.store = store
@@ -77,7 +78,8 @@ struct FederationAssembly {
       }, now: now, logger: logger)
     services = SignOnServices(
       signOn: signOn, logout: logout, metadata: metadata, parties: parties, partyStore: store, settingsStore: store, identity: identity, keys: keys,
-      rollover: rollover, probes: probes, sessions: SessionDesk(store: store, policy: configuration.sessions), seal: TransactionSeal(protector: protector), branding: branding,
+      rollover: rollover, probes: probes, sessions: SessionDesk(store: store, policy: configuration.sessions),
+      seal: TransactionSeal(protector: protector), branding: branding,
       preview: { party, userName, realm in
         try await signOn.preview(party, person: try await described(userName, realm.name, party))
       })

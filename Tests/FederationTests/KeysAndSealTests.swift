@@ -24,7 +24,8 @@ import Testing
     #expect(Set(made.places.map(\.place.family)) == Set(SigningKeyFamily.allCases))
     #expect(made.places.allSatisfy { $0.place.state == .primary && !$0.certificate.isEmpty })
     let found = try await load(store)
-    #expect(found.published().map(\.certificate) == made.published().map(\.certificate) && found.encryptionCertificates == made.encryptionCertificates)
+    #expect(
+      found.published().map(\.certificate) == made.published().map(\.certificate) && found.encryptionCertificates == made.encryptionCertificates)
     #expect(found.metadataSigner?.certificate == made.metadataSigner?.certificate)
     #expect(await store.events.filter { $0.kind == .signingKeyMade }.count == 4)
     // What is stored shows nothing of a key.

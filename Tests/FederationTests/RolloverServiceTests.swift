@@ -350,7 +350,8 @@ final class RolloverHouse: Sendable {
     try await house.run(20)
     #expect(house.signer(party) != next, "neither age nor polls nor the end of the old one move an Entra tenant")
     try await confirm(
-      #"{"value":[{"domain":"contoso.com","nextSigningCertificate":"\#(certificate)"},{"domain":"fabrikam.com","signingCertificate":"\#(certificate)"}]}"#)
+      #"{"value":[{"domain":"contoso.com","nextSigningCertificate":"\#(certificate)"},{"domain":"fabrikam.com","signingCertificate":"\#(certificate)"}]}"#
+    )
     try await house.run(2)
     #expect(house.signer(party) == next)
   }

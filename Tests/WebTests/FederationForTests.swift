@@ -22,7 +22,8 @@ extension SignOnServices {
       keys: keys, parties: parties, ledger: ReadinessLedger(store: store), audit: store, sessions: store, newest: nil, now: now,
       steady: { now().since(Instant(milliseconds: 0)) }, logger: logger)
     let probes = ProbeService(
-      signOn: signOn, rollover: rollover, browser: outside, describe: { _, _ in throw MetadataProblem("nobody is described") }, now: now, logger: logger)
+      signOn: signOn, rollover: rollover, browser: outside, describe: { _, _ in throw MetadataProblem("nobody is described") }, now: now,
+      logger: logger)
     return SignOnServices(
       signOn: signOn,
       logout: LogoutService(
@@ -31,7 +32,8 @@ extension SignOnServices {
         parties: parties, partyStore: store, keys: keys, identity: identity, fetcher: outside, displayName: "Contoso", contactMail: nil, now: now,
         logger: logger),
       parties: parties, partyStore: store, settingsStore: store, identity: identity, keys: keys,
-      rollover: rollover, probes: probes, sessions: SessionDesk(store: store, policy: SessionPolicy()), seal: TransactionSeal(protector: OpenProtector()), branding: PageBranding(),
+      rollover: rollover, probes: probes, sessions: SessionDesk(store: store, policy: SessionPolicy()),
+      seal: TransactionSeal(protector: OpenProtector()), branding: PageBranding(),
       preview: { _, _, _ in throw StoreError.notFound("nobody is described here") })
   }
 }

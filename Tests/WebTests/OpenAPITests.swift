@@ -38,7 +38,12 @@ struct OpenAPITests {
     let messages: [(String, Any)] = [
       ("Step", RolloverRequest()), ("Policy", RolloverPolicyMessage(RolloverPolicy())), ("Confirmation", ConfirmationRequest()),
       ("RehearsalWish", RehearsalRequest(days: 1, record: false)), ("ProbeWish", ProbeRequest(key: nil)),
-      ("SigningKey", SigningKeyMessage(.init(id: "", family: .rsa, state: .primary, prepared: Instant(milliseconds: 0), notAfter: Instant(milliseconds: 0)), certificate: [], ring: SigningKeyRing())),
+      (
+        "SigningKey",
+        SigningKeyMessage(
+          .init(id: "", family: .rsa, state: .primary, prepared: Instant(milliseconds: 0), notAfter: Instant(milliseconds: 0)), certificate: [],
+          ring: SigningKeyRing())
+      ),
       ("Report", RolloverReportMessage(RolloverReport(summary: "", key: "", isDryRun: true), certificate: nil)),
       ("Plan", RolloverPlanMessage(RolloverPlan(families: [], events: [], freeze: nil))),
     ]

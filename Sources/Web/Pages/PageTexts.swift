@@ -54,7 +54,9 @@ struct PageTexts: Sendable {
     say("Thank you: it is known that the certificate is installed.", "Danke: Es ist vermerkt, dass das Zertifikat installiert ist.")
   }
   var notByLink: String {
-    say("This application cannot be confirmed by a link. Ask your identity team.", "Diese Anwendung lässt sich nicht per Link bestätigen. Fragen Sie Ihr Identity-Team.")
+    say(
+      "This application cannot be confirmed by a link. Ask your identity team.",
+      "Diese Anwendung lässt sich nicht per Link bestätigen. Fragen Sie Ihr Identity-Team.")
   }
   var signOut: String { say("Sign out", "Abmelden") }
   var signedOut: String { say("You are signed out", "Sie sind abgemeldet") }

@@ -151,7 +151,9 @@ extension Certificates {
     private func tellEntraFirst() async throws {
       let parties: [RelyingPartyMessage] = try await step.admin.client.get("relying-parties")
       for party in parties where !party.entraDomains.isEmpty {
-        print("First, for the Entra tenant \(harmless(party.name)): as soon as the new certificate is printed (`gatehouse certs export-public`), run in PowerShell")
+        print(
+          "First, for the Entra tenant \(harmless(party.name)): as soon as the new certificate is printed (`gatehouse certs export-public`), run in PowerShell"
+        )
         for domain in party.entraDomains {
           print("  Update-MgDomainFederationConfiguration -DomainId \(harmless(domain)) -SigningCertificate $new -NextSigningCertificate $new")
         }
@@ -270,7 +272,8 @@ extension Certificates {
     @Option(name: .long, help: "When it becomes critical (2d).") var certificateCriticalThreshold: String?
     @Option(name: .long, help: "How often the gateway looks (12h).") var certificateRolloverInterval: String?
     @Option(name: .long, help: "How long a key stays in metadata after it last signed (5d).") var certificateRetirement: String?
-    @Option(name: .long, help: "How long before a relying party breaks people are told; may be repeated (60d, 30d, 7d, 2d).") var warning: [String] = []
+    @Option(name: .long, help: "How long before a relying party breaks people are told; may be repeated (60d, 30d, 7d, 2d).") var warning: [String] =
+      []
     @Option(name: .long, help: "New RSA keys: rsa2048, rsa3072 or rsa4096.") var rsaKey: String?
     @Option(name: .long, help: "New ECDSA keys: p256 or p384.") var ecdsaKey: String?
 

@@ -17,7 +17,8 @@ struct Certificates: AsyncParsableCommand {
       Every command that changes something takes --dry-run, which says who would break.
       """,
     subcommands: [
-      List.self, Show.self, Plan.self, Readiness.self, Rehearse.self, Policy.self, Prepare.self, Publish.self, Promote.self, Rollback.self, Resume.self,
+      List.self, Show.self, Plan.self, Readiness.self, Rehearse.self, Policy.self, Prepare.self, Publish.self, Promote.self, Rollback.self,
+      Resume.self,
       Retire.self, Replace.self, Import.self, ExportPublic.self, Confirm.self, Report.self, Probe.self, TrustClock.self,
     ], defaultSubcommand: List.self)
 

@@ -20,7 +20,9 @@ enum KeyFiles {
       }
     }
     guard let certificate, let key else { throw ValidationError("Give --certificate and --key, or --pfx.") }
-    guard let own = block("CERTIFICATE", in: try bytes(certificate)) else { throw ValidationError("\(certificate) is no PEM file with a certificate.") }
+    guard let own = block("CERTIFICATE", in: try bytes(certificate)) else {
+      throw ValidationError("\(certificate) is no PEM file with a certificate.")
+    }
     let text = try bytes(key)
     guard let secret = block("PRIVATE KEY", in: text) else {
       throw ValidationError("\(key) has no PKCS#8 key in PEM. Make one of it: openssl pkcs8 -topk8 -nocrypt -in \(key) -out key.pem")

@@ -37,7 +37,9 @@ final class GatewayProcess: Sendable {
     mutualPort = try BuiltProgram.freePort()
     operationsPort = try BuiltProgram.freePort()
     log = try BuiltProgram.log(scenario, "gateway")
-    try await LeashedProcess.run(BuiltProgram.certificateGenerator, ["--out", folder + "/tls", "--name", "localhost", "--name", "127.0.0.1", "--days", "\(options.certificateDays)"])
+    try await LeashedProcess.run(
+      BuiltProgram.certificateGenerator,
+      ["--out", folder + "/tls", "--name", "localhost", "--name", "127.0.0.1", "--days", "\(options.certificateDays)"])
     let configuration = """
       node: \(scenario)
       publicURL: https://localhost:\(publicPort)

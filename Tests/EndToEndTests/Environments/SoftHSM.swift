@@ -12,11 +12,13 @@ struct SoftHSM: Sendable {
     try FileManager.default.createDirectory(atPath: folder + "/tokens", withIntermediateDirectories: true)
     let settings = "directories.tokendir = \(folder)/tokens\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n"
     try settings.write(toFile: folder + "/softhsm2.conf", atomically: true, encoding: .utf8)
-    guard FileManager.default.createFile(atPath: folder + "/pin", contents: Data((Self.pin + "\n").utf8), attributes: [.posixPermissions: 0o600]) else {
+    guard FileManager.default.createFile(atPath: folder + "/pin", contents: Data((Self.pin + "\n").utf8), attributes: [.posixPermissions: 0o600])
+    else {
       throw ServerProcess.Failure(description: "no PIN in \(folder)")
     }
     try await LeashedProcess.run(
-      "/usr/bin/softhsm2-util", ["--init-token", "--free", "--label", "gatehouse", "--so-pin", "12345678", "--pin", Self.pin], environment: environment)
+      "/usr/bin/softhsm2-util", ["--init-token", "--free", "--label", "gatehouse", "--so-pin", "12345678", "--pin", Self.pin],
+      environment: environment)
   }
 
   /// For the gateway's environment.
@@ -33,7 +35,8 @@ struct SoftHSM: Sendable {
   /// The labels of the private keys in it, as another program sees them.
   func privateKeys() async throws -> Int {
     let text = try await LeashedProcess.run(
-      "/usr/bin/pkcs11-tool", ["--module", Self.module, "--token-label", "gatehouse", "--login", "--pin", Self.pin, "--list-objects", "--type", "privkey"],
+      "/usr/bin/pkcs11-tool",
+      ["--module", Self.module, "--token-label", "gatehouse", "--login", "--pin", Self.pin, "--list-objects", "--type", "privkey"],
       environment: environment)
     return text.split(separator: "\n").count { $0.hasPrefix("Private Key Object") }
   }

@@ -42,7 +42,9 @@ struct RolloverFaultTests {
   private func shown(_ gateway: GatewayProcess) async throws -> [String] {
     let url = try await gateway.admin.json(Shown.self, "rp", "show", "watcher").ownMetadataUrl
     let metadata = try await CookieBrowser().request(url)
-    return metadata.body.matches(of: #/<md:KeyDescriptor use="signing">.*?<ds:X509Certificate>([^<]*)</#.dotMatchesNewlines()).map { String($0.output.1) }
+    return metadata.body.matches(of: #/<md:KeyDescriptor use="signing">.*?<ds:X509Certificate>([^<]*)</#.dotMatchesNewlines()).map {
+      String($0.output.1)
+    }
   }
 
   private func keys(_ gateway: GatewayProcess) async throws -> [Key] {
@@ -130,7 +132,9 @@ struct RolloverFaultTests {
     await one.remove()
   }
 
-  @Test("Switched off for four hundred days it comes back signing, makes what is missing, and waits with it as long as it must; a clock that jumps stops it")
+  @Test(
+    "Switched off for four hundred days it comes back signing, makes what is missing, and waits with it as long as it must; a clock that jumps stops it"
+  )
   func missedWeeks() async throws {
     let day: Int64 = 86_400
     let clock = try await AdjustableClock()
@@ -179,7 +183,9 @@ struct RolloverFaultTests {
     await gateway.remove()
   }
 
-  private func status(_ gateway: GatewayProcess) async throws -> [Told.Status.Alarm] { try await gateway.admin.json(Told.Status.self, "status").alarms }
+  private func status(_ gateway: GatewayProcess) async throws -> [Told.Status.Alarm] {
+    try await gateway.admin.json(Told.Status.self, "status").alarms
+  }
 
   @Test("A store that nobody may write for a while delays the steps and nothing else; what is due is done as soon as it can be")
   func locked() async throws {
@@ -234,12 +240,18 @@ struct RolloverFaultTests {
       for (name, days) in [("valid", "300"), ("other", "10")] {
         try await LeashedProcess.run(
           "/usr/bin/openssl",
-          ["req", "-x509", "-newkey", "rsa:3072", "-nodes", "-days", days, "-subj", "/CN=\(name)", "-keyout", "\(folder)/\(name).key", "-out", "\(folder)/\(name).pem"])
+          [
+            "req", "-x509", "-newkey", "rsa:3072", "-nodes", "-days", days, "-subj", "/CN=\(name)", "-keyout", "\(folder)/\(name).key", "-out",
+            "\(folder)/\(name).pem",
+          ])
       }
       try "secret word\n".write(toFile: folder + "/password", atomically: true, encoding: .utf8)
       try await LeashedProcess.run(
         "/usr/bin/openssl",
-        ["pkcs12", "-export", "-inkey", folder + "/valid.key", "-in", folder + "/valid.pem", "-out", folder + "/valid.pfx", "-passout", "file:" + folder + "/password"])
+        [
+          "pkcs12", "-export", "-inkey", folder + "/valid.key", "-in", folder + "/valid.pem", "-out", folder + "/valid.pfx", "-passout",
+          "file:" + folder + "/password",
+        ])
       let wrong = try await gateway.admin.attempt("certs", "import", "--pfx", folder + "/valid.pfx")
       #expect(wrong.status != 0 && wrong.complaint.contains("password"))
       let mixed = try await gateway.admin.attempt("certs", "import", "--certificate", folder + "/other.pem", "--key", folder + "/valid.key")
@@ -263,7 +275,8 @@ struct RolloverFaultTests {
     await gateway.remove()
   }
 
-  @Test("While the token with the keys is away nothing is signed and no other key takes its place; metadata go on, and it is taken up again by itself")
+  @Test(
+    "While the token with the keys is away nothing is signed and no other key takes its place; metadata go on, and it is taken up again by itself")
   func tokenAway() async throws {
     let hsm = try await SoftHSM()
     let gateway = try await GatewayProcess(scenario: "rollover-token", options: .init(extra: hsm.configuration, environment: hsm.environment))

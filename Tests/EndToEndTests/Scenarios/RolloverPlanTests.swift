@@ -23,7 +23,9 @@ struct RolloverPlanTests {
   }
 
   /// Runs what the plan says about somebody until it says nothing about them any more.
-  private func mend(_ gateway: GatewayProcess, _ subject: String, hasDate: Bool = true, sourceLocation: SourceLocation = #_sourceLocation) async throws {
+  private func mend(_ gateway: GatewayProcess, _ subject: String, hasDate: Bool = true, sourceLocation: SourceLocation = #_sourceLocation)
+    async throws
+  {
     var seen: [Item] = []
     for _ in 0..<5 {
       var found: Item?
@@ -69,7 +71,9 @@ struct RolloverPlanTests {
   }
 
   /// A gateway whose certificate ends in an hour. With `follows` the next one is in metadata at once.
-  private func with(_ scenario: String, follows: Bool = true, options: GatewayProcess.Options = .init(), _ body: (GatewayProcess) async throws -> Void) async throws {
+  private func with(
+    _ scenario: String, follows: Bool = true, options: GatewayProcess.Options = .init(), _ body: (GatewayProcess) async throws -> Void
+  ) async throws {
     let gateway = try await GatewayProcess(scenario: scenario, options: options)
     do {
       try await gateway.start()

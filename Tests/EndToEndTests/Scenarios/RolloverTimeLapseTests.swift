@@ -106,7 +106,8 @@ struct RolloverTimeLapseTests {
       let mellonURL = try await federation.ownMetadataURL("mellon")
       try await federation.shibboleth.readMetadata(at: shibbolethURL, everySeconds: 10)
       let pins = try await StubRelyingParty("pins", .pinsOne, in: federation)
-      let first = try await StubRelyingParty("first", .readsFirst(everySeconds: Self.firstReads), in: federation, options: ["--reads-first-key-only", "on"])
+      let first = try await StubRelyingParty(
+        "first", .readsFirst(everySeconds: Self.firstReads), in: federation, options: ["--reads-first-key-only", "on"])
       let rarely = try await StubRelyingParty("rarely", .readsAll(everySeconds: 13), in: federation)
       let never = try await StubRelyingParty("never", .neverRefreshes, in: federation, options: ["--keeps-expired-key", "on"])
       let stubs = [pins, first, rarely, never]
@@ -160,7 +161,9 @@ struct RolloverTimeLapseTests {
                 course.predictions.withLock { $0.append((now, rehearsal)) }
               }
               let plan = try await federation.admin.json(Plan.self, "certs", "plan")
-              for laggard in plan.families.flatMap(\.laggards) { course.named.withLock { if $0[laggard.relyingParty] == nil { $0[laggard.relyingParty] = now } } }
+              for laggard in plan.families.flatMap(\.laggards) {
+                course.named.withLock { if $0[laggard.relyingParty] == nil { $0[laggard.relyingParty] = now } }
+              }
               if let next = all.first(where: { $0.state == "published" && ($0.published ?? now) + Int64(Self.promotion + 2) * 1000 < now }),
                 !handled.contains(next.id)
               {
@@ -180,7 +183,9 @@ struct RolloverTimeLapseTests {
       }
 
       #expect(course.failures.withLock { $0 } == [], "\(federation.shibboleth.logTail)")
-      for party in federation.parties { #expect(course.counts.withLock { $0[party.entityID] ?? 0 } > 20 * (rollovers + 1), "\(party.entityID): \(course.counts.withLock { $0 })") }
+      for party in federation.parties {
+        #expect(course.counts.withLock { $0[party.entityID] ?? 0 } > 20 * (rollovers + 1), "\(party.entityID): \(course.counts.withLock { $0 })")
+      }
       for stub in [rarely, never] {
         let refusals = await stub.refusals
         #expect(refusals.isEmpty, "\(stub.name): \(refusals)")
@@ -223,7 +228,8 @@ struct RolloverTimeLapseTests {
 
   /// No token was ever signed with a key that metadata had not shown for long enough, but for the urgent replacement.
   private func holdsPromise(_ federation: FederationHouse) async throws {
-    let urgent = Set(try await federation.admin.json([Issued].self, "audit", "list", "--kind", "signing-key.replaced").compactMap { $0.event.details?["by"] })
+    let urgent = Set(
+      try await federation.admin.json([Issued].self, "audit", "list", "--kind", "signing-key.replaced").compactMap { $0.event.details?["by"] })
     var published: [String: Int64] = [:]
     for row in try await federation.admin.json([Issued].self, "audit", "list", "--kind", "signing-key.published", "--limit", "10000") {
       if let key = row.event.subject { published[key] = row.event.time }
