@@ -166,7 +166,7 @@ let package = Package(
 if Context.environment["GATEHOUSE_FUZZ"] != nil {
   package.targets.append(
     .executableTarget(
-      name: "fuzz", dependencies: ["Bytes", "Cryptography", "XMLSecurity", "SAML", "Identity", "PassThrough", "ActiveDirectory", "Web"],
+      name: "fuzz", dependencies: ["Bytes", "Cryptography", "XMLSecurity", "SAML", "Identity", "Federation", "PassThrough", "ActiveDirectory", "Web"],
       path: "Tests/Fuzzing",
       exclude: ["README.md", "run"]))
 }

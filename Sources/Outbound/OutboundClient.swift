@@ -28,6 +28,9 @@ package final class OutboundClient: Sendable {
     client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
   }
 
+  /// The library ends the program where its client was not shut down: a start that failed must be able to say why.
+  deinit { client.shutdown { _ in } }
+
   package func shutdown() async { try? await client.shutdown() }
 
   /// https, or http to this host itself: what is fetched from elsewhere must not be changed on the way.

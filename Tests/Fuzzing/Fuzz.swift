@@ -1,5 +1,6 @@
 import Bytes
 import Cryptography
+import Federation
 import Foundation
 import Identity
 import XMLSecurity
@@ -14,7 +15,7 @@ import XMLSecurity
 /// The parsers, each with what must hold besides "it does not trap".
 enum FuzzTarget: String, CaseIterable {
   case json, proxy, token, verdict, question, link, hub, envelope, certificate, audit, name, address, diagnostic, xml, signature, decryption, saml,
-    metadata, pageform, planted
+    metadata, pageform, evidence, planted
 
   func run(_ bytes: [UInt8]) {
     switch self {
@@ -84,6 +85,12 @@ enum FuzzTarget: String, CaseIterable {
       // Whatever was typed comes back on the page: none of it as markup.
       let shown = Markup.escaped(form.value("userName") ?? "")
       check(!shown.utf8.contains { [0x22, 0x27, 0x3c, 0x3e].contains($0) }, "markup out of a form")
+    case .evidence:
+      // Neither the one form nor the other shows a certificate that is not in the bytes.
+      let certificate = Array("a certificate that no document has".utf8)
+      check(!ConfigurationEvidence.shows(bytes, certificate: certificate), "a certificate that nobody has was shown")
+      let lacking = try? ConfigurationEvidence.entraDomains(lacking: certificate, of: ["contoso.com"], in: bytes)
+      check(lacking == nil || lacking == ["contoso.com"], "a domain shows a certificate that nobody has")
     // Tells whether the build looks for anything at all: with instrumentation this falls within seconds.
     // One branch a byte: coverage leads from one to the next, chance alone would take years.
     case .planted:
