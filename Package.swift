@@ -71,6 +71,8 @@ let package = Package(
       // The regular expressions of claims ask Foundation's ICU directly, for its limit of time; Foundation's module does not link it for others.
       linkerSettings: [.linkedLibrary("_FoundationICU")]),
 
+    .target(name: "Health", dependencies: ["Identity", "Bytes", "Cryptography", logging, metrics]),
+
     // Ring 2: doors.
     .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap2-dev"])]),
     .systemLibrary(name: "CGSSAPI", providers: [.apt(["libkrb5-dev"])]),
@@ -85,30 +87,35 @@ let package = Package(
       name: "AgentLink",
       dependencies: ["Identity", "PassThrough", "Bytes", "Cryptography", httpClient, nioCore, nioHTTP1, nioSSL, crypto, logging, metrics, lifecycle]),
     .target(
-      name: "SQLiteStore", dependencies: ["Identity", "SignIn", "PassThrough", "Federation", "SAML", "Bytes", "Cryptography", grdb, logging]),
+      name: "SQLiteStore",
+      dependencies: ["Identity", "SignIn", "PassThrough", "Federation", "Health", "SAML", "Bytes", "Cryptography", grdb, logging]),
     .target(name: "KeyStore", dependencies: ["Identity", "Bytes", "Cryptography", crypto]),
     .target(
       name: "Web",
       dependencies: [
-        "Identity", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "CertificateLifecycle", "Bytes", "Cryptography", hummingbird,
+        "Identity", "SignIn", "PassThrough", "Federation", "Health", "SAML", "XMLSecurity", "CertificateLifecycle", "Bytes", "Cryptography",
+        hummingbird,
         hummingbirdCore, httpTypes, nioHTTPTypes, nioHTTP1, nioCore,
         nioPosix, nioSSL, nioTLS, x509, logging, metrics, lifecycle,
       ]),
 
-    .target(name: "Outbound", dependencies: ["Identity", "Federation", httpClient, nioCore, nioHTTP1, nioSSL]),
+    .target(
+      name: "Outbound", dependencies: ["Identity", "Federation", "Health", "Bytes", "Cryptography", httpClient, nioCore, nioPosix, nioHTTP1, nioSSL]),
 
     // Ring 3: the house.
     .executableTarget(
       name: "gatehouse",
       dependencies: [
         "Bytes", "Cryptography", "CertificateLifecycle", "Identity", "SignIn", "PassThrough", "ActiveDirectory", "AgentLink", "SQLiteStore",
-        "KeyStore", "Web", "Federation", "SAML", "XMLSecurity", "Outbound", argumentParser, yams, lifecycle, unixSignals, httpClient, logging, crypto,
+        "KeyStore", "Web", "Federation", "Health", "SAML", "XMLSecurity", "Outbound", argumentParser, yams, lifecycle, unixSignals, httpClient,
+        logging, crypto,
         nioCore, nioHTTP1, nioSSL, x509, asn1,
       ]),
     .target(
       name: "GatehouseTesting",
       dependencies: [
-        "Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "CertificateLifecycle", x509, asn1, crypto,
+        "Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "Federation", "Health", "SAML", "XMLSecurity", "CertificateLifecycle", x509,
+        asn1, crypto,
       ]),
 
     // The load driver of the benchmarks: it stands outside of the house and knows nothing of it.
@@ -131,6 +138,7 @@ let package = Package(
       ]),
     .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
+    .testTarget(name: "HealthTests", dependencies: ["Health", "Identity", "Bytes", "GatehouseTesting", logging]),
     .testTarget(name: "SignInTests", dependencies: ["SignIn", "Identity", "Bytes", "GatehouseTesting"]),
     .testTarget(
       name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509, asn1]),
@@ -140,7 +148,8 @@ let package = Package(
     .testTarget(
       name: "WebTests",
       dependencies: [
-        "Web", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "Identity", "Bytes", "Cryptography", "GatehouseTesting", hummingbird,
+        "Web", "SignIn", "PassThrough", "Federation", "Health", "SAML", "XMLSecurity", "Identity", "Bytes", "Cryptography", "GatehouseTesting",
+        hummingbird,
         httpTypes,
         nioCore, nioPosix, nioSSL,
         lifecycle, logging, metrics, crypto, x509,
@@ -152,7 +161,8 @@ let package = Package(
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "ActiveDirectory", "AgentLink", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
+        "ActiveDirectory", "AgentLink", "Outbound", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, nioHTTP1, nioSSL,
+        httpClient,
         logging,
       ],
       exclude: ["Attacks"]),

@@ -1,4 +1,5 @@
 import Bytes
+import Health
 import Identity
 import PassThrough
 import SignIn
@@ -20,6 +21,7 @@ package actor InMemoryStore {
   var chain: AuditChainState
   var auditRows: [AuditRow] = []
   var federation = InMemoryFederation()
+  var alarms: [AlarmKey: AlarmRecord] = [:]
 
   package init(node: String = "test-node") {
     self.node = node

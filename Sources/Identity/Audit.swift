@@ -90,6 +90,7 @@ package enum AuditKind: String, Sendable, CaseIterable, Codable {
   case sessionBegan = "session.began"
   case sessionEnded = "session.ended"
   case logoutRefused = "logout.refused"
+  case alarmAcknowledged = "alarm.acknowledged"
   case auditExported = "audit.exported"
   case auditPruned = "audit.pruned"
   case gatewayStarted = "gateway.started"

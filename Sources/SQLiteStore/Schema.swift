@@ -12,6 +12,7 @@ enum Schema {
     migrator.registerMigration("4 agents that lie") { try $0.execute(sql: lying) }
     migrator.registerMigration("5 lockout by person and address") { try $0.execute(sql: lockoutByPerson) }
     migrator.registerMigration("6 relying parties and sessions") { try $0.execute(sql: federation) }
+    migrator.registerMigration("7 alarms") { try $0.execute(sql: alarms) }
     return migrator
   }
 
@@ -136,6 +137,13 @@ enum Schema {
       issuer BLOB NOT NULL, id BLOB NOT NULL, until INTEGER NOT NULL, holder BLOB NOT NULL, PRIMARY KEY (issuer, id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX seen_message_until ON seen_message (until);
+    """
+
+  // `alarm.document` is JSON; code and subject stand beside it to be unique.
+  private static let alarms = """
+    CREATE TABLE alarm (
+      code BLOB NOT NULL, subject BLOB NOT NULL, document BLOB NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (code, subject)
+    ) STRICT, WITHOUT ROWID;
     """
 
   // The columns of `audit_row` beside `event` are for searching only; what the row says, and what its hash covers, is `event`.

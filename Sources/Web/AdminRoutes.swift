@@ -19,6 +19,7 @@ struct AdminRoutes: Sendable {
     AdminUserRoutes(services: services).add(to: router)
     AdminLockoutRoutes(services: services).add(to: router)
     AdminAuditRoutes(services: services).add(to: router)
+    AdminAlarmRoutes(services: services).add(to: router)
     AdminDirectoryRoutes(services: services).add(to: router)
     AdminFederationRoutes(services: services).add(to: router)
   }

@@ -26,6 +26,7 @@ struct GatewayAssembly {
   let group: ServiceGroup
   private let store: EmbeddedStore
   private let outbound: OutboundClient
+  private let alarms: AlarmAssembly
 
   init(_ configuration: GatewayConfiguration) async throws {
     let logger = Logger(label: "gatehouse")
@@ -107,6 +108,11 @@ struct GatewayAssembly {
     (admissionPolicy.fewestLooks, admissionPolicy.firstLooks, admissionPolicy.mostLooks) = (0, 0, 0)
     let admission = AdmissionGate(policy: admissionPolicy)
     let coverage = RealmCoverage(realms: realms, hub: hub, now: now)
+    let sources: [any AlarmSource] = [
+      hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.keys, federation.services.metadata,
+    ]
+    let alarms = try AlarmAssembly(configuration, store: store, sources: sources, now: now, logger: logger)
+    self.alarms = alarms
     let drain = DrainSignal()
     let services = GatewayServices(
       signIn: signIn, admission: admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
@@ -120,8 +126,7 @@ struct GatewayAssembly {
         guard let policy = answer.lockout else { return .unknown("the agent does not tell the account's lockout policy") }
         return policy.locks ? .after(policy.threshold) : .none
       },
-      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.keys, federation.services.metadata],
-      nodes: nodes,
+      alarms: sources + [alarms.desk], alarmDesk: alarms.desk, nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
         do {
@@ -169,7 +174,7 @@ struct GatewayAssembly {
         .init("sessions that are over", every: .seconds(60)) { try await federation.forget(now: now()) },
         .init("agent CA", every: .seconds(3600)) { try await authority.advance(now: now()) },
         .init("agents' listener", every: .seconds(2)) { try agentsListener.look() },
-      ], logger: logger)
+      ] + alarms.chores, logger: logger)
 
     // Shutdown runs backwards: readiness fails and answers carry `Connection: close` first; then the public doors finish what they have read,
     // while the agents are still there to answer; then the polls end; health and metrics are the last to go.
@@ -200,6 +205,7 @@ struct GatewayAssembly {
     let result: Result<Void, any Error>
     do { result = .success(try await group.run()) } catch { result = .failure(error) }
     await outbound.shutdown()
+    await alarms.shutdown()
     do { try store.close() } catch { if case .success = result { throw error } }
     try result.get()
   }

@@ -29,6 +29,6 @@ struct Gatehouse: AsyncParsableCommand {
       CommandGroup(
         name: "Administer",
         subcommands: [Realms.self, FrontEnds.self, Agents.self, Users.self, RelyingParties.self, FederationCommand.self, Certificates.self]),
-      CommandGroup(name: "Understand", subcommands: [Status.self, Trace.self, Audit.self, Tokens.self]),
+      CommandGroup(name: "Understand", subcommands: [Status.self, AlarmsCommand.self, Trace.self, Audit.self, Tokens.self]),
     ])
 }

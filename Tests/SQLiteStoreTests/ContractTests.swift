@@ -42,6 +42,9 @@ import Testing
 
   @Test(arguments: FederationStoreContract.sentences)
   func `a store of federation`(sentence: ContractSentence<FederationStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: AlarmStoreContract.sentences)
+  func `a store of alarms`(sentence: ContractSentence<AlarmStoreContract.Store>) async throws { try await sentence.test(store) }
 }
 
 @Suite struct `The store in memory keeps the contract of` {
@@ -78,4 +81,7 @@ import Testing
 
   @Test(arguments: FederationStoreContract.sentences)
   func `a store of federation`(sentence: ContractSentence<FederationStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: AlarmStoreContract.sentences)
+  func `a store of alarms`(sentence: ContractSentence<AlarmStoreContract.Store>) async throws { try await sentence.test(store) }
 }

@@ -62,6 +62,7 @@ extension GatewayConfiguration {
     let audit = root.section("audit")
     let diskReserve = audit.value("diskReserve", .bytes((1 << 20)...(1 << 40)), default: 64 << 20)
     audit.finish()
+    let alarms = readAlarms(root.section("alarms"), directory: raw.directory)
     let log = LogConfiguration(root.section("log"))
     let grace = readShutdownGrace(root.section("shutdown"))
     root.finish()
@@ -71,7 +72,7 @@ extension GatewayConfiguration {
       node: node, publicURL: publicURL, dataDirectory: dataDirectory, storeFile: storeFile, masterKeyFile: masterKeyFile, adminSocket: adminSocket,
       publicListener: publicListener, mutualTLSListener: mutualTLS, operationsAddress: operationsAddress, limits: limits, signInDeadline: deadline,
       lockout: lockout, agents: agents, sessions: sessions, pages: pages, federationAuthorityFile: federationAuthority, auditDiskReserve: diskReserve,
-      log: log, shutdownGrace: grace)
+      alarms: alarms, log: log, shutdownGrace: grace)
   }
 
   private static func readPublicListener(_ section: ConfigurationSection, directory: String) -> PublicListenerConfiguration? {
@@ -147,6 +148,21 @@ extension GatewayConfiguration {
     return PagesConfiguration(
       organisation: section.value("organisation", .text, default: "Gatehouse"), accent: section.value("accent", .colour, default: "#0b5cad"),
       logoFile: section.optional("logo", .path(from: directory)), help: section.optional("help", .text))
+  }
+
+  private static func readAlarms(_ section: ConfigurationSection, directory: String) -> AlarmsConfiguration {
+    defer { section.finish() }
+    let webhook = section.section("webhook")
+    let url =
+      webhook.isPresent
+      ? webhook.required("url", .endpointURL, remedy: "Write the https address of what receives alarms, or leave `webhook` out")
+      : webhook.optional("url", .endpointURL)
+    let secret = webhook.optional("secretFile", .path(from: directory))
+    let authority = webhook.optional("caFile", .path(from: directory))
+    webhook.finish()
+    return AlarmsConfiguration(
+      webhook: url.map { .init(url: $0, secretFile: secret, authorityFile: authority) }, command: section.optional("command", .absolutePath),
+      interval: section.value("repeat", .duration(.seconds(10) ... .seconds(30 * 86_400)), default: .seconds(86_400)))
   }
 
   private static func readLockout(_ section: ConfigurationSection) -> LockoutPolicy {

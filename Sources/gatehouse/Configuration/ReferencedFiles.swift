@@ -1,5 +1,6 @@
 import Bytes
 import Foundation
+import Outbound
 import SwiftASN1
 import X509
 
@@ -16,6 +17,9 @@ extension GatewayConfiguration {
         "pages.logo", "\(logoFile) is no PNG, JPEG, WebP or SVG file of at most 256 kB that can be read",
         remedy: "Name such a file, or leave the key out")
     }
+    if let file = alarms.webhook?.secretFile { check.webhookSecret("alarms.webhook.secretFile", file) }
+    if let file = alarms.webhook?.authorityFile { check.authorities("alarms.webhook.caFile", file) }
+    if let command = alarms.command { check.command("alarms.command", command) }
     return check.problems + publicListener.problemsOfFiles(now: now)
   }
 }
@@ -139,6 +143,26 @@ private struct FileCheck {
     let line = bytes.prefix { $0 != 0x0a && $0 != 0x0d }
     if line.isEmpty || line.contains(0) {
       note(path, "The first line of \(file) is no password", remedy: "Write the service account's password as its first and only line")
+    }
+  }
+
+  mutating func webhookSecret(_ path: String, _ file: String) {
+    guard bytes(path, file, isSecret: true) != nil else { return }
+    if WebhookWay.secret(in: file) == nil {
+      note(path, "The first line of \(file) is no secret of 16 to 4096 bytes", remedy: "Make one: openssl rand -hex 32 > \(file); chmod 0600 \(file)")
+    }
+  }
+
+  /// A program of ours: who may change it acts as this user.
+  mutating func command(_ path: String, _ file: String) {
+    guard let facts = FileFacts(file) else {
+      return note(path, "\(file) cannot be found: \(String(cString: strerror(errno)))", remedy: "Put the program there or correct the path")
+    }
+    guard facts.kind == .typeRegular, access(file, X_OK) == 0 else {
+      return note(path, "\(file) is no program that this user may run", remedy: "Name a program, or run: chmod 0755 \(file)")
+    }
+    if facts.mode & 0o022 != 0 {
+      note(path, "Others than its owner may change \(file) (mode \(octal(facts.mode)))", remedy: "chmod go-w \(file)")
     }
   }
 

@@ -41,6 +41,8 @@ struct ReferenceFileTests {
     #expect(
       shown.pages.logoFile != nil && shown.pages.help != nil && shown.federationAuthorityFile != nil, "the examples without a default were read")
     (shown.pages.logoFile, shown.pages.help, shown.federationAuthorityFile) = (nil, nil, nil)
+    #expect(shown.alarms.webhook?.secretFile != nil && shown.alarms.webhook?.authorityFile != nil && shown.alarms.command != nil)
+    (shown.alarms.webhook, shown.alarms.command) = (nil, nil)
     #expect(shown == (try Samples.readGateway(text)))
   }
 
