@@ -34,6 +34,14 @@ package struct AlarmRecord: Sendable, Equatable, Codable {
     package var severity: AlarmSeverity
     /// The ways that got a notice of it to send; a way that is new is told what stands.
     package var ways: [String]
+
+    package init(kind: AlarmNotice.Kind, at: Instant, digest: [UInt8], severity: AlarmSeverity, ways: [String]) {
+      self.kind = kind
+      self.at = at
+      self.digest = digest
+      self.severity = severity
+      self.ways = ways
+    }
   }
 
   /// Somebody knows of it and wants no repetition.
@@ -41,6 +49,12 @@ package struct AlarmRecord: Sendable, Equatable, Codable {
     package var by: String
     package var at: Instant
     package var note: String?
+
+    package init(by: String, at: Instant, note: String?) {
+      self.by = by
+      self.at = at
+      self.note = note
+    }
   }
 
   /// A notice that is to be sent by one way.
@@ -58,6 +72,13 @@ package struct AlarmRecord: Sendable, Equatable, Codable {
     package var mayHaveArrived = false
     /// Whether a try is under way; if its node dies, `next` lets another one try.
     package var isUnderWay = false
+
+    package init(id: String, kind: AlarmNotice.Kind, at: Instant, next: Instant) {
+      self.id = id
+      self.kind = kind
+      self.at = at
+      self.next = next
+    }
   }
 
   package var key: AlarmKey

@@ -1,6 +1,7 @@
 import Bytes
 import Foundation
 import Health
+import Identity
 import Synchronization
 
 /// Tells of alarms by running a program: without a shell, the notice as JSON on its standard input and as environment variables. Exit status 0 means that

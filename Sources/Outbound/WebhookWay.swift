@@ -3,6 +3,7 @@ import Bytes
 import Cryptography
 import Foundation
 import Health
+import Identity
 import NIOCore
 import NIOHTTP1
 import NIOPosix

@@ -1,5 +1,6 @@
 import Bytes
 import Foundation
+import NIOHTTP1
 import Outbound
 import Testing
 
@@ -79,7 +80,7 @@ struct AlarmScenario {
   private func test(_ admin: AdminTool, _ receiver: AlarmReceiver, secret: String) async throws {
     let tested = try await admin.json([Tested].self, "alarms", "test")
     #expect(tested.map(\.way) == ["webhook", "command"])
-    #expect(tested.allSatisfy(\.delivered), "\(tested)")
+    #expect(!tested.contains { !$0.delivered }, "\(tested)")
     let delivery = try #require(receiver.deliveries.first)
     #expect(delivery.notice.kind == "test")
     let signature = try #require(delivery.signature)
