@@ -30,3 +30,25 @@ extension InMemoryStore: AlarmStore {
     }
   }
 }
+
+extension InMemoryStore: RevocationStore {
+  package func record(_ revocations: [Revocation], audit: [AuditEvent]) async throws {
+    try check()
+    revocations.forEach(journal)
+    record(audit)
+  }
+
+  package func revocations(after position: Int64, limit: Int) async throws -> [JournaledRevocation] {
+    try check()
+    return Array(revocations.filter { $0.position > position }.prefix(max(1, min(10_000, limit))))
+  }
+
+  package func revocations(of kind: Revocation.Kind) async throws -> [JournaledRevocation] {
+    try check()
+    return revocations.filter { $0.revocation.kind == kind }
+  }
+
+  func journal(_ revocation: Revocation) {
+    revocations.append(JournaledRevocation(position: Int64(revocations.count) + 1, revocation: revocation))
+  }
+}

@@ -22,6 +22,7 @@ package actor InMemoryStore {
   var auditRows: [AuditRow] = []
   var federation = InMemoryFederation()
   var alarms: [AlarmKey: AlarmRecord] = [:]
+  var revocations: [JournaledRevocation] = []
 
   package init(node: String = "test-node") {
     self.node = node
@@ -195,6 +196,7 @@ extension InMemoryStore: LockoutStore {
         for (other, entry) in lockoutNames where entry.object == object { lockoutNames[other]?.state.blocked = false }
       }
     }
+    journal(name.revocation(blocked: blocked, object: entry.object?.id, at: now))
     record(audit)
   }
 

@@ -94,6 +94,7 @@ package enum AlarmCode: String, Sendable, CaseIterable, Codable {
   case passwordSpray = "password-spray"
   case relyingPartyPending = "relying-party-metadata-pending"
   case relyingPartyMetadata = "relying-party-metadata-unreadable"
+  case revocationJournal = "revocation-journal-behind"
   case alarmNotDelivered = "alarm-not-delivered"
 
   /// That of its alarms where they say no other.

@@ -90,6 +90,8 @@ package enum AuditKind: String, Sendable, CaseIterable, Codable {
   case sessionBegan = "session.began"
   case sessionEnded = "session.ended"
   case logoutRefused = "logout.refused"
+  case backupMade = "backup.made"
+  case storeRestored = "store.restored"
   case alarmAcknowledged = "alarm.acknowledged"
   case auditExported = "audit.exported"
   case auditPruned = "audit.pruned"

@@ -13,6 +13,7 @@ enum Schema {
     migrator.registerMigration("5 lockout by person and address") { try $0.execute(sql: lockoutByPerson) }
     migrator.registerMigration("6 relying parties and sessions") { try $0.execute(sql: federation) }
     migrator.registerMigration("7 alarms") { try $0.execute(sql: alarms) }
+    migrator.registerMigration("8 what outlives a restore") { try $0.execute(sql: recovery) }
     return migrator
   }
 
@@ -144,6 +145,14 @@ enum Schema {
     CREATE TABLE alarm (
       code BLOB NOT NULL, subject BLOB NOT NULL, document BLOB NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (code, subject)
     ) STRICT, WITHOUT ROWID;
+    """
+
+  // `recovery` is one row. `revocation.document` is JSON.
+  private static let recovery = """
+    CREATE TABLE recovery (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) STRICT;
+    INSERT INTO recovery VALUES (1, 0);
+    CREATE TABLE revocation (position INTEGER PRIMARY KEY, kind BLOB NOT NULL, document BLOB NOT NULL) STRICT;
+    CREATE INDEX revocation_kind ON revocation (kind);
     """
 
   // The columns of `audit_row` beside `event` are for searching only; what the row says, and what its hash covers, is `event`.

@@ -27,8 +27,10 @@ struct GatewayAssembly {
   private let store: EmbeddedStore
   private let outbound: OutboundClient
   private let alarms: AlarmAssembly
+  private let lock: DataLock
 
-  init(_ configuration: GatewayConfiguration) async throws {
+  /// - Parameter file: the configuration's, for what is told of mending.
+  init(_ configuration: GatewayConfiguration, file: String) async throws {
     let logger = Logger(label: "gatehouse")
     let now = wallClock
 
@@ -46,12 +48,17 @@ struct GatewayAssembly {
         metadata: ["descriptors": "\(descriptors)", "public": "\(shares.publicListener)", "mutualTLS": "\(shares.mutualTLS)"])
     }
 
+    lock = try DataLock(storeFile: configuration.storeFile, what: DataLock.secondGateway)
     let reserve = DiskReserve(path: configuration.storeFile + ".reserve", bytes: Int64(configuration.auditDiskReserve), now: now)
     reserve.refresh()
     let store = try EmbeddedStore(path: configuration.storeFile, node: configuration.node, reserve: reserve, logger: logger)
     self.store = store
     // A key that is lost must be found again, not replaced: what it protected would be gone without a word.
     let protector = try FileKeyProtector(path: configuration.masterKeyFile, mayCreate: try await !store.holdsSecrets())
+    let journalKey = protector.derivedKey(for: RevocationJournal.purpose)
+    let keeper = RevocationKeeper(
+      store: store, journal: try RevocationJournal(path: configuration.journalFile, key: journalKey), now: now, logger: logger)
+    try await keeper.reconcile(key: journalKey, config: file)
 
     var lockout = configuration.lockout
     // A reservation must outlive the try that it was made for.
@@ -109,7 +116,7 @@ struct GatewayAssembly {
     let admission = AdmissionGate(policy: admissionPolicy)
     let coverage = RealmCoverage(realms: realms, hub: hub, now: now)
     let sources: [any AlarmSource] = [
-      hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.keys, federation.services.metadata,
+      hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.keys, federation.services.metadata, keeper,
     ]
     let alarms = try AlarmAssembly(configuration, store: store, sources: sources, now: now, logger: logger)
     self.alarms = alarms
@@ -168,6 +175,7 @@ struct GatewayAssembly {
         .init("certificate files", every: .seconds(5)) { await reload.look() },
         .init("sprays", every: .seconds(5)) { try await store.append(sprays.tick(now: now())) },
         .init("throttled sign-ins", every: .seconds(60)) { try await ledger.flush(now: now()) },
+        .init("revocation journal", every: .seconds(5)) { await keeper.catchUp() },
         .init("disk reserve", every: .seconds(5)) { reserve.refresh() },
         .init("idle lockouts", every: .seconds(3600)) { _ = try await store.forgetIdle(policy: policy, now: now()) },
         .init("relying parties' metadata", every: .seconds(30)) { try await federation.services.metadata.refreshDue() },

@@ -25,7 +25,7 @@ struct Gatehouse: AsyncParsableCommand {
     version: version,
     subcommands: [],
     groupedSubcommands: [
-      CommandGroup(name: "Run", subcommands: [Serve.self, Agent.self, Check.self]),
+      CommandGroup(name: "Run", subcommands: [Serve.self, Agent.self, Check.self, BackupCommand.self, RestoreCommand.self]),
       CommandGroup(
         name: "Administer",
         subcommands: [Realms.self, FrontEnds.self, Agents.self, Users.self, RelyingParties.self, FederationCommand.self, Certificates.self]),

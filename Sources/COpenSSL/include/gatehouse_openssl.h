@@ -68,4 +68,8 @@ int gatehouse_certificate_make(
     const gatehouse_key *key, const char *name, size_t name_length, const uint8_t *serial, size_t serial_length, int64_t not_before,
     int64_t not_after, uint8_t *out, size_t *length);
 
+/// scrypt (RFC 7914) with N = 2^`log_n`, r = 8, p = 1; takes 128 * 8 * N bytes of memory.
+int gatehouse_scrypt(
+    const uint8_t *passphrase, size_t passphrase_length, const uint8_t *salt, size_t salt_length, unsigned log_n, uint8_t *out, size_t length);
+
 #endif
