@@ -143,7 +143,7 @@ let package = Package(
     .testTarget(
       name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509, asn1]),
     .testTarget(name: "SQLiteStoreTests", dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", grdb]),
-    .testTarget(name: "KeyStoreTests", dependencies: ["KeyStore", "Identity", "Bytes"]),
+    .testTarget(name: "KeyStoreTests", dependencies: ["KeyStore", "Identity", "Cryptography", "Bytes", "GatehouseTesting"]),
     .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix, x509]),
     .testTarget(
       name: "WebTests",
@@ -155,7 +155,8 @@ let package = Package(
         lifecycle, logging, metrics, crypto, x509,
       ]),
     .testTarget(
-      name: "GatehouseTests", dependencies: ["gatehouse", "Identity", "SignIn", "PassThrough", "Bytes", crypto, x509, asn1, logging]),
+      name: "GatehouseTests",
+      dependencies: ["gatehouse", "Identity", "SignIn", "PassThrough", "Cryptography", "Bytes", "GatehouseTesting", crypto, x509, asn1, logging]),
     .testTarget(name: "LoadDriverTests", dependencies: ["LoadDriver"]),
     .testTarget(name: "ArchitectureTests"),
     .testTarget(

@@ -103,13 +103,13 @@ struct PassphraseOptions: ParsableArguments {
 enum StoreOwner {
   /// Throws `StartProblem` where the store is another user's: what root would leave beside it, the gateway could not open.
   static func check(_ storeFile: String) throws {
-    var status = stat()
-    guard stat(storeFile, &status) == 0 else {
-      throw StartProblem("There is no store at \(storeFile) (\(String(cString: strerror(errno)))). Name the gateway's configuration with --config.")
+    guard let facts = try? FileManager.default.attributesOfItem(atPath: storeFile), let owner = (facts[.ownerAccountID] as? NSNumber)?.uint32Value
+    else {
+      throw StartProblem("There is no store at \(storeFile). Name the gateway's configuration with --config.")
     }
-    guard status.st_uid == geteuid() else {
+    guard owner == geteuid() else {
       throw StartProblem(
-        "\(storeFile) belongs to user id \(status.st_uid), and this is \(geteuid()). Run this as the user that runs gatehouse: setpriv --reuid \(status.st_uid) "
+        "\(storeFile) belongs to user id \(owner), and this is \(geteuid()). Run this as the user that runs gatehouse: setpriv --reuid \(owner) "
           + "--clear-groups gatehouse …")
     }
   }
