@@ -91,7 +91,16 @@ extension EmbeddedStore {
     }
   }
 
-  /// Copies the store as it is at one moment into a new file (mode as the umask says), while a gateway may be writing: SQLite's `VACUUM INTO` reads one
+  /// Brings everything that was written into the one file, so that it can be moved without its log. Throws `StoreError.unavailable` where somebody else has
+  /// the store open.
+  package func gather() throws {
+    do {
+      let isBusy = try pool.writeWithoutTransaction { try $0.row("PRAGMA wal_checkpoint(TRUNCATE)")?.integer(0) ?? 1 }
+      guard isBusy == 0 else { throw StoreError.unavailable("the store is in use by another process") }
+    } catch { throw StoreError(error) }
+  }
+
+  /// Copies the store as it is at one moment into a new file (mode 0600), while a gateway may be writing: SQLite's `VACUUM INTO` reads one
   /// snapshot of file and log, so the audit in it ends with a whole row and belongs to all the rest.
   ///
   /// - Throws: `StoreError.unavailable` where the store cannot be read or the file cannot be written.
@@ -100,6 +109,10 @@ extension EmbeddedStore {
     configuration.label = "gatehouse.backup"
     configuration.readonly = true
     configuration.busyMode = .timeout(10)
+    // SQLite takes an empty file for a new one, and leaves its mode as it is.
+    let made = open(target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+    guard made >= 0 else { throw StoreError.unavailable("\(target) cannot be made: \(String(cString: strerror(errno)))") }
+    Glibc.close(made)
     do {
       let queue = try DatabaseQueue(path: path, configuration: configuration)
       try queue.inDatabase { _ = try $0.run("VACUUM INTO ?", target) }

@@ -1,4 +1,5 @@
 import Bytes
+import Foundation
 import GatehouseTesting
 import Identity
 import PassThrough
@@ -85,7 +86,12 @@ struct RecoveryTests {
     let again = try await restored.recover(with: all, now: time, audit: event)
     #expect(again.epoch == 2)
     #expect(again.applied.isEmpty)
+    try restored.gather()
     try restored.close()
+    try FileManager.default.moveItem(atPath: copy, toPath: folder.path + "/moved.sqlite")
+    let moved = try EmbeddedStore(path: folder.path + "/moved.sqlite", node: "node-1")
+    #expect(try await moved.epoch() == 2, "it can be moved without its log")
+    try moved.close()
   }
 
   @Test("does not take a journal of another history, and changes nothing then")

@@ -40,6 +40,7 @@ struct BackupCommand: AsyncParsableCommand {
       let manifest = BackupManifest(
         made: wallClock(), node: configuration.node, software: Gatehouse.version, epoch: try await store.epoch(),
         position: Int64(try await RevocationKeeper.facts(of: store).count), members: [])
+      try store.gather()
       try store.close()
       try BackupArchive.write(
         to, passphrase: secret, manifest: manifest,

@@ -167,6 +167,7 @@ private struct Restoration {
         "The journal does not fit: \(reason). Name the journal that belongs to this backup, or move it away to go on without what it knew.")
     }
     let (agents, frontEnds) = (try await store.agents(), try await store.frontEnds())
+    try store.gather()
     try store.close()
     return (report, agents, frontEnds)
   }
