@@ -139,10 +139,13 @@ let package = Package(
     .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
     .testTarget(name: "HealthTests", dependencies: ["Health", "Identity", "Bytes", "GatehouseTesting", logging]),
+    .testTarget(name: "OutboundTests", dependencies: ["Outbound", "Health", "Identity", "Bytes"]),
     .testTarget(name: "SignInTests", dependencies: ["SignIn", "Identity", "Bytes", "GatehouseTesting"]),
     .testTarget(
       name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509, asn1]),
-    .testTarget(name: "SQLiteStoreTests", dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", grdb]),
+    .testTarget(
+      name: "SQLiteStoreTests",
+      dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Federation", "SAML", "Identity", "Bytes", "GatehouseTesting", grdb]),
     .testTarget(name: "KeyStoreTests", dependencies: ["KeyStore", "Identity", "Cryptography", "Bytes", "GatehouseTesting"]),
     .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix, x509]),
     .testTarget(

@@ -1,12 +1,14 @@
 import Bytes
+import Federation
 import Identity
 import PassThrough
+import SAML
 import SignIn
 import Testing
 
 /// What every `RevocationStore` must keep, and what the ports that shut somebody out must record in it.
 package enum RevocationStoreContract {
-  package typealias Store = any RevocationStore & AgentStore & FrontEndStore & LockoutStore & AuditLog
+  package typealias Store = any RevocationStore & AgentStore & FrontEndStore & RelyingPartyStore & LockoutStore & AuditLog
 
   private static func retired(_ subject: String) -> Revocation {
     Revocation(.signingKeyRetired, subject: subject, time: Sample.time, name: "key \u{0} é", details: ["family": "rsa"])
@@ -56,6 +58,22 @@ package enum RevocationStoreContract {
       #expect(found.map(\.kind) == [.frontEnd, .frontEnd, .frontEnd])
       #expect(found[0].details["keys"] != found[1].details["keys"])
       #expect(found.map { $0.details["removed"] } == [nil, nil, "true"])
+    },
+    .init("that a relying party was disabled, enabled or removed is a fact; what else changes of it is none") { (store: Store) async throws in
+      let wiki = RelyingParty(
+        name: "wiki", entityID: "https://wiki.example/sp",
+        consumers: [.init(binding: Binding.post.rawValue, location: "https://wiki.example/acs", index: 1, isDefault: true)])
+      try await store.add(wiki, audit: [])
+      for (name, disabled) in [("wiki", false), ("wiki", true), ("wiki2", true), ("wiki2", false)] {
+        var party = try #require(try await store.relyingParties().first)
+        (party.name, party.disabled) = (name, disabled)
+        try await store.update(party, audit: [])
+      }
+      try await store.remove(relyingParty: wiki.id, audit: [])
+      let found = try await facts(store)
+      #expect(found.map(\.kind) == [.relyingParty, .relyingParty, .relyingParty])
+      #expect(found.map { $0.details["disabled"] } == ["true", "false", nil])
+      #expect(found.last?.details["removed"] == "true")
     },
     .init("a block and its lifting are facts; a write that is refused leaves none") { (store: Store) async throws in
       let name = LockoutName(realm: Sample.realm, key: "alice")

@@ -12,6 +12,8 @@ package struct Revocation: Sendable, Equatable, Codable {
     case frontEnd = "front-end"
     /// A person is blocked, or no longer. Subject: realm and key of the name.
     case block
+    /// A relying party was removed, or disabled, or is no longer disabled. Subject: its id.
+    case relyingParty = "relying-party"
     /// A token-signing key was retired. Subject: its id. Applied by its owner, who asks for facts of this kind at the start.
     case signingKeyRetired = "signing-key-retired"
     /// The store was restored from a backup. Subject: the epoch that began.

@@ -1,4 +1,5 @@
 import Bytes
+import Federation
 import Foundation
 import GRDB
 import Identity
@@ -166,6 +167,7 @@ extension Database {
       _ = try setBlocked(
         fact.details["blocked"] == "true", name, object: fact.details["object"].flatMap { Identifier($0) }, now: now)
     }
+    for fact in report.applied where fact.kind == .relyingParty { try apply(relyingParty: fact) }
     for fact in report.applied where [.agent, .frontEnd, .block].contains(fact.kind) {
       guard AgentRecord(fact) == nil, FrontEnd(fact) == nil, LockoutName(fact) == nil else { continue }
       report.refused.append("the fact about \(fact.kind.rawValue) \(fact.name) was written by a newer version and is not understood here")
@@ -193,6 +195,18 @@ extension Database {
         agent.revoked?.stored, agent.quarantined?.stored, id)
     }
     try addCertificates(of: agent)
+  }
+
+  /// One that came since, or is gone here anyway, is not known here: then there is nothing to be done.
+  private func apply(relyingParty fact: Revocation) throws {
+    guard let id = Identifier(fact.subject), var party = try relyingParty(id) else { return }
+    if fact.details["removed"] == "true" {
+      try run("DELETE FROM relying_party WHERE id = ?", Data(id.bytes))
+    } else {
+      party.disabled = fact.details["disabled"] == "true"
+      try run("UPDATE relying_party SET document = ?, version = version + 1 WHERE id = ?", try JSONEncoder().encode(party), Data(id.bytes))
+    }
+    try countPartiesUp()
   }
 
   private func apply(_ frontEnd: FrontEnd, isRemoved: Bool, _ report: inout RecoveryReport) throws {

@@ -1,8 +1,10 @@
 import Bytes
+import Federation
 import Foundation
 import GatehouseTesting
 import Identity
 import PassThrough
+import SAML
 import SQLiteStore
 import SignIn
 import Testing
@@ -46,6 +48,11 @@ struct RecoveryTests {
     let object = DirectoryObject(realm: try realm(), id: Identifier())
     let alice = LockoutName(realm: try realm(), key: "alice")
     try await store.learn(alice, object: object.id, policy: LockoutPolicy(), now: time)
+    for name in ["wiki", "blog", "shop"] {
+      let consumer = ServiceProviderMetadata.Endpoint(
+        binding: "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST", location: "https://\(name).test/acs", index: 1, isDefault: true)
+      try await store.add(RelyingParty(name: name, entityID: "https://\(name).test", consumers: [consumer]), audit: [])
+    }
     let copy = folder.path + "/copy.sqlite"
     try EmbeddedStore.copy(of: folder.file, to: copy)
 
@@ -60,6 +67,14 @@ struct RecoveryTests {
     gone = try #require(try await store.frontEnds().first { $0.name == "gone" })
     try await store.remove(frontEnd: gone.id, audit: [])
     try await store.setBlocked(true, alice, now: time, audit: [])
+    for var party in try await store.relyingParties() where party.name != "shop" {
+      if party.name == "blog" {
+        try await store.remove(relyingParty: party.id, audit: [])
+      } else {
+        party.disabled = true
+        try await store.update(party, audit: [])
+      }
+    }
     let newcomer = try await enrol("newcomer", in: store, digest: 3)
     let facts = try await store.revocations(after: 0, limit: 10_000)
     try store.close()
@@ -70,7 +85,7 @@ struct RecoveryTests {
     #expect(try await restored.epoch() == 1)
     #expect(report.tokensVoided == 1)
     #expect(report.refused.isEmpty)
-    #expect(Set(report.applied.map(\.name)) == ["revoked", "kept", "portal", "gone", "alice", "newcomer"])
+    #expect(Set(report.applied.map(\.name)) == ["revoked", "kept", "portal", "gone", "alice", "newcomer", "blog", "wiki"])
     #expect(try await restored.agent(id: revoked.id)?.revoked == revoked.revoked)
     #expect(try await restored.agent(id: kept.id)?.certificates.first?.digest == [UInt8](repeating: 77, count: 32))
     #expect(try await restored.agent(id: newcomer.id)?.certificates == newcomer.certificates)
@@ -78,6 +93,7 @@ struct RecoveryTests {
     #expect(try await restored.frontEnd(keyDigest: [UInt8](repeating: 51, count: 32)) == nil)
     #expect(try await restored.frontEnd(keyDigest: [UInt8](repeating: 60, count: 32))?.name == "portal")
     #expect(try await restored.state(of: alice)?.blocked == true)
+    #expect(try await restored.relyingParties().map { "\($0.name) \($0.disabled)" } == ["shop false", "wiki true"])
     #expect(try await restored.find(AuditQuery()).first?.event.kind == .storeRestored)
     // The journal goes on: what it had, then the restore.
     let all = try await restored.revocations(after: 0, limit: 10_000)

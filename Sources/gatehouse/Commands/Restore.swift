@@ -195,7 +195,8 @@ private struct Restoration {
         "There is no revocation journal. What was done between \(since.map { "\(shown($0)) UTC" } ?? "the time of this store") and now (\(until) UTC) is not known:"
       )
       print(
-        "agents that were revoked, people who were blocked and keys of front-ends that were rotated or revoked are as they were then. Look at each:")
+        "agents that were revoked, people who were blocked, keys that were rotated or revoked and relying parties that were removed are as they were then. Look at each:"
+      )
       for agent in agents where agent.revoked == nil {
         print(
           "  agent \(harmless(agent.name)), enrolled \(shown(agent.enrolled)): if it was revoked since, gatehouse agents revoke \(harmless(agent.name))"
@@ -206,10 +207,11 @@ private struct Restoration {
           "  front-end \(harmless(frontEnd.name)), key of \(shown(frontEnd.keys.first?.made)): if its key was changed since, gatehouse front-ends rotate \(harmless(frontEnd.name))"
         )
       }
+      print("  relying parties: `gatehouse rp list`; remove or disable those that were.")
       print("  people: repeat `gatehouse users block` for whom the exported audit since then names (kind user.blocked).")
     }
     print(
-      "Not known in any case: changes since then of realms, relying parties and their persistent names. Now start the gateway and look at `gatehouse status`."
+      "Not known in any case: other changes since then of realms and relying parties, and persistent names that were made. Now start the gateway and look at `gatehouse status`."
     )
   }
 
@@ -223,6 +225,8 @@ private enum RestoreWords {
     case .agent:
       "agent \(fact.name): \(fact.details["revoked"] != nil ? "revoked" : fact.details["quarantined"] != nil ? "in quarantine" : "certificates as of \(shown(fact.time))")"
     case .frontEnd: "front-end \(fact.name): \(fact.details["removed"] != nil ? "revoked" : "keys as of \(shown(fact.time))")"
+    case .relyingParty:
+      "relying party \(fact.name): \(fact.details["removed"] != nil ? "removed" : fact.details["disabled"] == "true" ? "disabled" : "enabled")"
     case .block: "\(fact.name): \(fact.details["blocked"] == "true" ? "blocked" : "no longer blocked")"
     case .signingKeyRetired: "token-signing key \(fact.name): retired"
     case .restored: "an earlier restore: \(fact.name)"
