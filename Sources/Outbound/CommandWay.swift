@@ -60,7 +60,12 @@ package struct CommandWay: AlarmWay {
     }
     close(standardInput.takeReading())
     close(output.takeWriting())
-    // A notice is shorter than a pipe holds, so this does not wait; a program that reads nothing is no error (SIGPIPE is ignored in this process).
+    // A notice is shorter than a pipe holds, so this does not wait. A program that reads nothing is no error: the signal for it waits on this thread, which
+    // is the notice's own, and ends with it.
+    var broken = sigset_t()
+    sigemptyset(&broken)
+    sigaddset(&broken, SIGPIPE)
+    pthread_sigmask(SIG_BLOCK, &broken, nil)
     let writing = standardInput.takeWriting()
     _ = write(writing, input, min(input.count, 60_000))
     close(writing)
@@ -102,7 +107,7 @@ package struct CommandWay: AlarmWay {
     // Nothing of the gateway's own goes along: sockets of the event loops are not close-on-exec, and the store's file must not be held open.
     let open = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd"))?.compactMap { Int32($0) }.max() ?? 1024
     for descriptor in 3..<open + 64 { posix_spawn_file_actions_addclose(&actions, descriptor) }
-    // Threads of this process block most signals, and ignore SIGPIPE: the program begins as any other does, in a group of its own.
+    // Threads of this process block most signals, and the gateway ignores SIGPIPE: the program begins as any other does, in a group of its own.
     var none = sigset_t()
     sigemptyset(&none)
     posix_spawnattr_setsigmask(&attributes, &none)
