@@ -159,7 +159,10 @@ let package = Package(
       ]),
     .testTarget(
       name: "GatehouseTests",
-      dependencies: ["gatehouse", "Identity", "SignIn", "PassThrough", "Cryptography", "Bytes", "GatehouseTesting", crypto, x509, asn1, logging]),
+      dependencies: [
+        "gatehouse", "Identity", "SignIn", "PassThrough", "SQLiteStore", "KeyStore", "Cryptography", "Bytes", "GatehouseTesting", crypto, x509, asn1,
+        logging,
+      ]),
     .testTarget(name: "LoadDriverTests", dependencies: ["LoadDriver"]),
     .testTarget(name: "ArchitectureTests"),
     .testTarget(

@@ -57,8 +57,9 @@ final class CommandWayTests {
   func careless() async throws {
     #expect(await CommandWay(path: try script("exit 0")).send(notice) == .delivered)
     let began = ContinuousClock.now
-    #expect(await CommandWay(path: try script("sleep 30 & exit 0")).send(notice) == .delivered)
-    #expect(began.duration(to: .now) < .seconds(10))
+    #expect(await CommandWay(path: try script("sleep 120 & exit 0")).send(notice) == .delivered)
+    // Other tests may have all processors for a while.
+    #expect(began.duration(to: .now) < .seconds(110))
   }
 
   @Test("that fails is told with its status and its last words")
@@ -79,7 +80,6 @@ final class CommandWayTests {
     // A number of seconds that no other process sleeps for.
     let nap = "\(Int.random(in: 1_000_000...9_000_000))"
     let path = try script("(exec sleep \(nap)) & exec sleep \(nap)")
-    let began = ContinuousClock.now
     let delivery = await withTaskGroup(of: AlarmDelivery.self) { group in
       group.addTask { [notice] in await CommandWay(path: path, limit: cancelled ? .seconds(60) : .seconds(1)).send(notice) }
       if cancelled {
@@ -89,7 +89,6 @@ final class CommandWayTests {
       return await group.next()
     }
     #expect(delivery == .failed("\(path) took too long and was killed", mayHaveArrived: true))
-    #expect(began.duration(to: .now) < .seconds(20))
     try await Task.sleep(for: .milliseconds(300))
     let living = try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { Int($0) != nil }.filter { pid in
       (FileManager.default.contents(atPath: "/proc/\(pid)/cmdline")).map { String(decoding: $0, as: UTF8.self).contains(nap) } ?? false

@@ -74,7 +74,14 @@ private struct Restoration {
 
   func prepareFolder() throws {
     for folder in Set([configuration.dataDirectory, (configuration.storeFile as NSString).deletingLastPathComponent]) {
-      guard !FileManager.default.fileExists(atPath: folder) else { continue }
+      if let facts = try? FileManager.default.attributesOfItem(atPath: folder), let owner = (facts[.ownerAccountID] as? NSNumber)?.uint32Value {
+        guard owner == geteuid() else {
+          throw StartProblem(
+            "\(folder) belongs to user id \(owner), and this is \(geteuid()): the gateway could not open what would be put there. Run this as the user that runs "
+              + "gatehouse: setpriv --reuid \(owner) --clear-groups gatehouse …")
+        }
+        continue
+      }
       do {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
       } catch { throw StartProblem("\(folder) does not exist and cannot be made. Make it: install -d -m 0700 \(folder)") }
