@@ -27,6 +27,8 @@ package struct AlarmPolicy: Sendable, Equatable {
   package var longestTrouble: Duration = .seconds(60)
   /// A notice by a way that no node has any more is dropped after so long.
   package var orphanLife: Duration = .seconds(3600)
+  /// More alarms of one code than these are told as one: ten thousand relying parties whose metadata cannot be read have one cause.
+  package var mostOfCode = 50
 
   package init(interval: Duration = .seconds(86_400)) { self.interval = interval }
 }
@@ -48,11 +50,35 @@ package struct AlarmRules: Sendable {
 
   /// The changes of all records, of which `standing` are the alarms that this node sees.
   package func changes(of records: [AlarmRecord], standing: [Alarm], now: Instant) -> [AlarmChange] {
-    let alarms = Dictionary(grouping: standing.filter(\.needsAction)) { AlarmKey($0.code, subject: $0.subject) }.compactMapValues(Alarm.merged)
     let known = Dictionary(records.map { ($0.key, $0) }) { first, _ in first }
+    let grouped = Dictionary(grouping: standing.filter(\.needsAction)) { AlarmKey($0.code, subject: $0.subject) }.compactMapValues(Alarm.merged)
+    let alarms = bounded(grouped, known: known)
     let fresh = alarms.filter { known[$0.key] == nil }.values.map { AlarmChange.write(AlarmRecord($0, seenBy: node, now: now)) }
     let changed = known.values.compactMap { change(of: $0, alarm: alarms[$0.key], now: now) }
     return (fresh + changed).sorted { $0.record.key < $1.record.key }
+  }
+
+  /// The subject of the alarm that stands for those that are too many.
+  package static let others = "others"
+
+  /// At most so many alarms of a code, those first that are in the records already, and one for the others.
+  private func bounded(_ alarms: [AlarmKey: Alarm], known: [AlarmKey: AlarmRecord]) -> [AlarmKey: Alarm] {
+    var result = alarms
+    for (code, group) in Dictionary(grouping: alarms, by: \.key.code) where group.count > policy.mostOfCode {
+      let sorted = group.sorted { left, right in
+        let (isKnown, otherIsKnown) = (known[left.key] != nil, known[right.key] != nil)
+        return isKnown != otherIsKnown ? isKnown : (left.value.since, left.key) < (right.value.since, right.key)
+      }
+      let others = sorted.dropFirst(policy.mostOfCode)
+      for (key, _) in others { result[key] = nil }
+      guard let first = others.first?.value else { continue }
+      let key = AlarmKey(code, subject: AlarmRules.others)
+      result[key] = Alarm(
+        code, subject: key.subject, severity: others.map(\.value.severity).max(), message: "\(others.count) further alarms of this kind stand.",
+        remedy: "`gatehouse status` lists them all. The first of them: \(first.message) \(first.remedy)",
+        since: others.map(\.value.since).min() ?? first.since, condition: AlarmRules.others)
+    }
+    return result
   }
 
   /// What becomes of one record; nil: it stays as it is.

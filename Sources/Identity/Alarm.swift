@@ -97,6 +97,14 @@ package enum AlarmCode: String, Sendable, CaseIterable, Codable {
   case revocationJournal = "revocation-journal-behind"
   case alarmNotDelivered = "alarm-not-delivered"
 
+  /// Whether an agent may say so. Everything else is the gateway's own to find out: an agent that lies must not be able to cry wolf in its name.
+  package var isAnAgents: Bool {
+    switch self {
+    case .serviceCredentialRefused, .serviceCredentialUnreadable, .noDirectoryServer, .directoryCertificate, .lockoutUnreadable: true
+    default: false
+    }
+  }
+
   /// That of its alarms where they say no other.
   package var severity: AlarmSeverity {
     switch self {

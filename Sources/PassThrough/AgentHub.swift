@@ -192,7 +192,7 @@ package final class AgentHub: Sendable {
 
   package func beat(_ heartbeat: Heartbeat, agent: AgentRecord, now wall: Instant) {
     let now = now
-    let alarms = heartbeat.alarms.prefix(32).map { alarm in
+    let alarms = heartbeat.alarms.filter(\.code.isAnAgents).prefix(32).map { alarm in
       var alarm = alarm
       alarm.subject = String(decoding: alarm.subject.utf8.prefix(256), as: UTF8.self)
       alarm.message = String(decoding: alarm.message.utf8.prefix(1024), as: UTF8.self)

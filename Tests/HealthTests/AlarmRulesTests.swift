@@ -259,6 +259,20 @@ struct AlarmRulesTests {
     #expect(notice.severity == .critical)
   }
 
+  @Test("tells of thousands of alarms of one kind as fifty and one, and keeps to the fifty")
+  func flood() {
+    var book = AlarmBook()
+    let many = (0..<10_000).map { AlarmBook.alarm("party\($0)", code: .relyingPartyMetadata) }
+    book.watch(many + [AlarmBook.alarm()], for: .seconds(12))
+    let told = book.notices()
+    #expect(told.count == 52)
+    #expect(told.filter { $0.subject == AlarmRules.others }.map(\.message) == ["9950 further alarms of this kind stand."])
+    book.watch(many.shuffled(), for: .seconds(4))
+    #expect(book.send().isEmpty)
+    book.watch([], for: .seconds(20))
+    #expect(book.send().count == 52)
+  }
+
   @Test("sends what changed while it was being sent as a change, not as a second beginning")
   func overtaken() throws {
     var book = AlarmBook()
