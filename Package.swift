@@ -71,6 +71,8 @@ let package = Package(
       // The regular expressions of claims ask Foundation's ICU directly, for its limit of time; Foundation's module does not link it for others.
       linkerSettings: [.linkedLibrary("_FoundationICU")]),
 
+    .target(name: "Health", dependencies: ["Identity", "Bytes", "Cryptography", logging, metrics]),
+
     // Ring 2: doors.
     .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap2-dev"])]),
     .systemLibrary(name: "CGSSAPI", providers: [.apt(["libkrb5-dev"])]),
@@ -85,32 +87,37 @@ let package = Package(
       name: "AgentLink",
       dependencies: ["Identity", "PassThrough", "Bytes", "Cryptography", httpClient, nioCore, nioHTTP1, nioSSL, crypto, logging, metrics, lifecycle]),
     .target(
-      name: "SQLiteStore", dependencies: ["Identity", "SignIn", "PassThrough", "Federation", "SAML", "Bytes", "Cryptography", grdb, logging]),
+      name: "SQLiteStore",
+      dependencies: ["Identity", "SignIn", "PassThrough", "Federation", "Health", "SAML", "Bytes", "Cryptography", grdb, logging]),
     // C with a source of its own: the header of PKCS #11 (libp11-kit-dev) stays behind it, and the module is loaded at run time.
     .target(name: "CPKCS11", exclude: ["CPKCS11.docc"]),
     .target(name: "KeyStore", dependencies: ["Identity", "Federation", "Bytes", "Cryptography", "CPKCS11", crypto, logging]),
     .target(
       name: "Web",
       dependencies: [
-        "Identity", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "CertificateLifecycle", "Bytes", "Cryptography", hummingbird,
+        "Identity", "SignIn", "PassThrough", "Federation", "Health", "SAML", "XMLSecurity", "CertificateLifecycle", "Bytes", "Cryptography",
+        hummingbird,
         hummingbirdCore, httpTypes, nioHTTPTypes, nioHTTP1, nioCore,
         nioPosix, nioSSL, nioTLS, x509, logging, metrics, lifecycle,
       ]),
 
-    .target(name: "Outbound", dependencies: ["Identity", "Federation", httpClient, nioCore, nioHTTP1, nioSSL]),
+    .target(
+      name: "Outbound", dependencies: ["Identity", "Federation", "Health", "Bytes", "Cryptography", httpClient, nioCore, nioPosix, nioHTTP1, nioSSL]),
 
     // Ring 3: the house.
     .executableTarget(
       name: "gatehouse",
       dependencies: [
         "Bytes", "Cryptography", "CertificateLifecycle", "Identity", "SignIn", "PassThrough", "ActiveDirectory", "AgentLink", "SQLiteStore",
-        "KeyStore", "Web", "Federation", "SAML", "XMLSecurity", "Outbound", argumentParser, yams, lifecycle, unixSignals, httpClient, logging, crypto,
+        "KeyStore", "Web", "Federation", "Health", "SAML", "XMLSecurity", "Outbound", argumentParser, yams, lifecycle, unixSignals, httpClient,
+        logging, crypto,
         nioCore, nioHTTP1, nioSSL, x509, asn1,
       ]),
     .target(
       name: "GatehouseTesting",
       dependencies: [
-        "Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "CertificateLifecycle", x509, asn1, crypto,
+        "Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "Federation", "Health", "SAML", "XMLSecurity", "CertificateLifecycle", x509,
+        asn1, crypto,
       ]),
 
     // The load driver of the benchmarks: it stands outside of the house and knows nothing of it.
@@ -133,29 +140,38 @@ let package = Package(
       ]),
     .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes", "GatehouseTesting"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
+    .testTarget(name: "HealthTests", dependencies: ["Health", "Identity", "Bytes", "GatehouseTesting", logging]),
+    .testTarget(name: "OutboundTests", dependencies: ["Outbound", "Health", "Identity", "Bytes"]),
     .testTarget(name: "SignInTests", dependencies: ["SignIn", "Identity", "Bytes", "GatehouseTesting"]),
     .testTarget(
       name: "PassThroughTests", dependencies: ["PassThrough", "Identity", "Bytes", "Cryptography", "GatehouseTesting", crypto, x509, asn1]),
-    .testTarget(name: "SQLiteStoreTests", dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Identity", "Bytes", "GatehouseTesting", grdb]),
+    .testTarget(
+      name: "SQLiteStoreTests",
+      dependencies: ["SQLiteStore", "SignIn", "PassThrough", "Federation", "SAML", "Identity", "Bytes", "GatehouseTesting", grdb]),
     .testTarget(name: "KeyStoreTests", dependencies: ["KeyStore", "Federation", "Identity", "Cryptography", "Bytes", "GatehouseTesting", logging]),
     .testTarget(name: "ActiveDirectoryTests", dependencies: ["ActiveDirectory", "Identity", "Bytes", "GatehouseTesting", nioCore, nioPosix, x509]),
     .testTarget(
       name: "WebTests",
       dependencies: [
-        "Web", "SignIn", "PassThrough", "Federation", "SAML", "XMLSecurity", "CertificateLifecycle", "Identity", "Bytes", "Cryptography",
+        "Web", "SignIn", "PassThrough", "Federation", "Health", "SAML", "XMLSecurity", "CertificateLifecycle", "Identity", "Bytes", "Cryptography",
         "GatehouseTesting", hummingbird,
         httpTypes,
         nioCore, nioPosix, nioSSL,
         lifecycle, logging, metrics, crypto, x509,
       ]),
     .testTarget(
-      name: "GatehouseTests", dependencies: ["gatehouse", "Identity", "SignIn", "PassThrough", "Bytes", crypto, x509, asn1, logging]),
+      name: "GatehouseTests",
+      dependencies: [
+        "gatehouse", "Identity", "SignIn", "PassThrough", "SQLiteStore", "KeyStore", "Cryptography", "Bytes", "GatehouseTesting", crypto, x509, asn1,
+        logging,
+      ]),
     .testTarget(name: "LoadDriverTests", dependencies: ["LoadDriver"]),
     .testTarget(name: "ArchitectureTests"),
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "ActiveDirectory", "AgentLink", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, nioHTTP1, nioSSL, httpClient,
+        "ActiveDirectory", "AgentLink", "Outbound", "Identity", "Bytes", "PassThrough", "GatehouseTesting", nioCore, nioPosix, nioHTTP1, nioSSL,
+        httpClient,
         logging,
       ],
       exclude: ["Attacks"]),
@@ -166,7 +182,8 @@ let package = Package(
 if Context.environment["GATEHOUSE_FUZZ"] != nil {
   package.targets.append(
     .executableTarget(
-      name: "fuzz", dependencies: ["Bytes", "Cryptography", "XMLSecurity", "SAML", "Identity", "Federation", "PassThrough", "ActiveDirectory", "Web"],
+      name: "fuzz",
+      dependencies: ["Bytes", "Cryptography", "XMLSecurity", "SAML", "Identity", "Federation", "PassThrough", "ActiveDirectory", "Web"],
       path: "Tests/Fuzzing",
       exclude: ["README.md", "run"]))
 }

@@ -20,7 +20,8 @@ final class DirectoryAlarms: Sendable {
     standing.withLock { standing in
       let key = Key(code: code, subject: subject)
       let since = standing[key]?.since ?? now()
-      standing[key] = Alarm(code, subject: subject, message: message, remedy: remedy, since: since)
+      standing[key] = Alarm(
+        code, subject: subject, message: message, remedy: remedy, since: since, condition: code == .noDirectoryServer ? "none" : nil)
     }
   }
 

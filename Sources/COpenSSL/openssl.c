@@ -375,3 +375,12 @@ int gatehouse_pkcs12_open(
   X509_free(own);
   return done(holds);
 }
+
+int gatehouse_scrypt(
+    const uint8_t *passphrase, size_t passphrase_length, const uint8_t *salt, size_t salt_length, unsigned log_n, uint8_t *out, size_t length) {
+  if (log_n < 1 || log_n > 24) return 0;
+  uint64_t n = UINT64_C(1) << log_n;
+  // OpenSSL wants leave for the memory: 128 * r * (N + p) and a little.
+  return done(
+      EVP_PBE_scrypt((const char *)passphrase, passphrase_length, salt, salt_length, n, 8, 1, 1024 * (n + 64), out, length) == 1);
+}

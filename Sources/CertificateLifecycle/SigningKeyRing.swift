@@ -218,6 +218,31 @@ extension SigningKeyRing {
     assignments = assignments.filter { $0.value != id }
   }
 
+  /// Retires keys that are known to have been retired, whatever the ring says: it comes from a backup. Where one of them is the primary, another key of its family
+  /// takes its place, shown or not; a family without any has no primary afterwards.
+  ///
+  /// - Returns: those that were not retired yet.
+  package mutating func giveUp(_ retired: Set<String>, now: Instant) throws(RingProblem) -> [String] {
+    var given: [String] = []
+    for place in places where retired.contains(place.id) && place.state != .retired {
+      given.append(place.id)
+      if self[place.id]?.state == .primary {
+        let others = places.filter { $0.family == place.family && $0.state != .retired && !retired.contains($0.id) }
+        // Who was shown last is what the world has gone on with.
+        if let best = others.max(by: { ($0.published ?? $0.prepared, $0.id) < ($1.published ?? $1.prepared, $1.id) }) {
+          if best.state == .prepared { try publish(best.id, now: now) }
+          try promote(best.id, holding: [], now: now)
+        } else if let index = places.firstIndex(where: { $0.id == place.id }) {
+          (places[index].state, places[index].retired) = (.retired, now)
+          assignments = assignments.filter { $0.value != place.id }
+          continue
+        }
+      }
+      try retire(place.id, now: now)
+    }
+    return given
+  }
+
   /// Forgets assignments of relying parties that are no longer registered, or whose family is another now.
   package mutating func forgetAssignments(besides parties: [String: SigningKeyFamily], now: Instant) {
     assignments = assignments.filter { party, key in parties[party].map { $0 == self[key]?.family } ?? false }

@@ -205,7 +205,7 @@ extension MetadataService: AlarmSource {
             .relyingPartyMetadata, subject: party.name, message: "The metadata of \(party.shownName) cannot be read: \(trouble)",
             remedy:
               "What was read last goes on being used. Mend the document, or give it by hand with `gatehouse rp edit \(party.name) --metadata FILE`.",
-            since: source.tried ?? now()))
+            since: source.tried ?? now(), condition: "unreadable"))
       }
     }
     return alarms

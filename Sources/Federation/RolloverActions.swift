@@ -87,6 +87,7 @@ extension RolloverService {
       throw error
     }
     if let made { await keys.discard(made) }
+    try await journalRetired()
     guard var report else { throw RingProblem("Nothing was done.") }
     if case .promote(_, _, let parties) = action, !dryRun {
       for party in parties where ledger.record(of: party.id).blocked != nil { try await ledger.change(party.id, audit: []) { $0.blocked = nil } }

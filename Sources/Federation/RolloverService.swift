@@ -17,6 +17,7 @@ package final class RolloverService: Sendable {
   package let ledger: ReadinessLedger
   let audit: any AuditLog
   let sessions: any SessionStore
+  private let revocations: (any RevocationStore)?
   let now: @Sendable () -> Instant
   private let steady: @Sendable () -> Duration
   private let watch = SignInWatch()
@@ -28,24 +29,29 @@ package final class RolloverService: Sendable {
     /// By the steady clock; nil: look at once.
     var lastLook: Duration?
     var generation: Int64 = -1
+    /// Retired keys of which it is known outside of the store, too.
+    var journaled: Set<String>
   }
 
   /// - Parameters:
   ///   - steady: how long a clock that only goes forward has run.
+  ///   - revocations: where retired keys are written down, to outlive a restore; `journaled`: those that are already.
   ///   - newest: the newest time that the store knows; nil: none.
   package init(
     keys: TokenSigningKeys, parties: RelyingPartyDirectory, ledger: ReadinessLedger, audit: any AuditLog, sessions: any SessionStore,
-    newest: Instant?, now: @escaping @Sendable () -> Instant, steady: @escaping @Sendable () -> Duration, logger: Logger
+    revocations: (any RevocationStore)? = nil, journaled: Set<String> = [], newest: Instant?, now: @escaping @Sendable () -> Instant,
+    steady: @escaping @Sendable () -> Duration, logger: Logger
   ) {
     self.keys = keys
     self.parties = parties
     self.ledger = ledger
     self.audit = audit
     self.sessions = sessions
+    self.revocations = revocations
     self.now = now
     self.steady = steady
     self.logger = logger
-    state = Mutex(State(clock: ClockWatch(wall: now(), steady: steady(), newest: newest)))
+    state = Mutex(State(clock: ClockWatch(wall: now(), steady: steady(), newest: newest), journaled: journaled))
   }
 
   /// What the rules are told of every relying party that can sign people in.
@@ -80,6 +86,7 @@ package final class RolloverService: Sendable {
       return (state.clock.freeze != nil, isDue || state.generation != ledger.generation)
     }
     try await conclude(time)
+    try await journalRetired()
     guard !frozen, isDue else { return }
     let generation = ledger.generation
     let hasMore: Bool
@@ -92,6 +99,18 @@ package final class RolloverService: Sendable {
       state.lastLook = hasMore ? nil : steady
       state.generation = generation
     }
+  }
+
+  /// Writes down where a restore cannot take it back that a key was retired. Throws `StoreError`.
+  func journalRetired() async throws {
+    guard let revocations else { return }
+    let places = keys.ring.places.filter { $0.state == .retired }
+    let missing = state.withLock { state in places.filter { !state.journaled.contains($0.id) } }
+    guard !missing.isEmpty else { return }
+    try await revocations.record(
+      missing.map { Revocation(.signingKeyRetired, subject: $0.id, time: $0.retired ?? now(), name: "token-signing \($0.family.rawValue) \($0.id)") },
+      audit: [])
+    state.withLock { $0.journaled.formUnion(missing.map(\.id)) }
   }
 
   /// Takes one step. Answers whether there was one.

@@ -75,9 +75,10 @@ package final class TokenSigningKeys: Sendable {
   /// - Parameters:
   ///   - vault: where token-signing keys are made from now on; those that are in the store stay there until they are retired. The keys for metadata and
   ///     decryption are not the vault's: both go on while it is away.
+  ///   - retired: keys that are known to have been retired, though the store may have been put back to when they were not.
   ///   - host: stands in the certificates' names, for people; nobody checks it.
   package static func load(
-    store: any DocumentStore, protector: any SecretProtector, vault: (any SigningKeyVault)? = nil, host: String,
+    store: any DocumentStore, protector: any SecretProtector, vault: (any SigningKeyVault)? = nil, retired: Set<String> = [], host: String,
     now clock: @escaping @Sendable () -> Instant
   ) async throws -> TokenSigningKeys {
     for _ in 0..<4 {
@@ -85,6 +86,15 @@ package final class TokenSigningKeys: Sendable {
       let document = try await store.document(documentName)
       var stored = try document.map { try read($0, protector) } ?? Stored()
       var events: [AuditEvent] = []
+      var ring = stored.ring
+      for id in try ring.giveUp(retired, now: now) {
+        events.append(
+          AuditEvent(
+            time: now, kind: .signingKeyRetired, actor: "gatehouse", subject: id, outcome: "done",
+            details: ["reason": "it was retired before the restore"]))
+      }
+      stored.ring = ring
+      for index in stored.keys.indices where ring[stored.keys[index].id]?.state == .retired { stored.keys[index].key = nil }
       let life = (stored.policy ?? RolloverPolicy()).certificateDuration
       for family in SigningKeyFamily.allCases where stored.ring.primary(of: family) == nil {
         // A ring that lost its primary has a next key perhaps; the service promotes that. Only one without any starts anew.

@@ -70,12 +70,14 @@ extension InMemoryStore: RelyingPartyStore {
     guard let stored = federation.parties[party.id] else { throw StoreError.notFound("there is no relying party \(party.name)") }
     guard stored.version == party.version else { throw StoreError.conflict("the relying party \(party.name) was changed meanwhile") }
     try put(party, version: party.version + 1)
+    if stored.disabled != party.disabled { journal(party.revocation(at: audit.first?.time)) }
     record(audit)
   }
 
   package func remove(relyingParty id: Identifier, audit: [AuditEvent]) async throws {
     try check()
-    guard federation.parties.removeValue(forKey: id) != nil else { throw StoreError.notFound("there is no such relying party") }
+    guard let removed = federation.parties.removeValue(forKey: id) else { throw StoreError.notFound("there is no such relying party") }
+    journal(removed.revocation(at: audit.first?.time, removed: true))
     federation.rolloverRecords[id] = nil
     federation.names = federation.names.filter { $0.key.party != id }
     for (session, known) in federation.participants { federation.participants[session] = known.filter { $0.relyingParty != id } }

@@ -62,6 +62,7 @@ extension InMemoryStore: FrontEndStore {
     try check()
     guard frontEndsByID[frontEnd.id] == nil else { throw StoreError.conflict("a front-end of this id exists already") }
     try put(frontEnd, version: 1)
+    journal(frontEnd.revocation(at: audit.first?.time))
     record(audit)
   }
 
@@ -70,12 +71,14 @@ extension InMemoryStore: FrontEndStore {
     guard let stored = frontEndsByID[frontEnd.id] else { throw StoreError.notFound("there is no front-end \(frontEnd.name)") }
     guard stored.version == frontEnd.version else { throw StoreError.conflict("the front-end \(frontEnd.name) was changed meanwhile") }
     try put(frontEnd, version: frontEnd.version + 1)
+    journal(frontEnd.revocation(at: audit.first?.time))
     record(audit)
   }
 
   package func remove(frontEnd id: Identifier, audit: [AuditEvent]) async throws {
     try check()
-    guard frontEndsByID.removeValue(forKey: id) != nil else { throw StoreError.notFound("there is no front-end \(id)") }
+    guard let removed = frontEndsByID.removeValue(forKey: id) else { throw StoreError.notFound("there is no front-end \(id)") }
+    journal(removed.revocation(at: audit.first?.time, removed: true))
     record(audit)
   }
 
@@ -125,6 +128,7 @@ extension InMemoryStore: AgentStore {
     }
     guard agentsByID[agent.id] == nil else { throw StoreError.conflict("an agent of this id exists already") }
     try put(agent, version: 1)
+    journal(agent.revocation(at: now))
     tokens[tokenDigest]?.used = now
     record(audit)
   }
@@ -136,6 +140,7 @@ extension InMemoryStore: AgentStore {
     guard stored.realms == agent.realms else { throw StoreError.conflict("the realms of an agent are fixed at enrolment") }
     guard stored.revoked == nil || agent.revoked != nil else { throw StoreError.conflict("a revoked agent stays revoked") }
     try put(agent, version: agent.version + 1)
+    journal(agent.revocation(at: audit.first?.time))
     record(audit)
   }
 

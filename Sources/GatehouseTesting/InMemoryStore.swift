@@ -1,4 +1,5 @@
 import Bytes
+import Health
 import Identity
 import PassThrough
 import SignIn
@@ -20,6 +21,8 @@ package actor InMemoryStore {
   var chain: AuditChainState
   var auditRows: [AuditRow] = []
   var federation = InMemoryFederation()
+  var alarms: [AlarmKey: AlarmRecord] = [:]
+  var revocations: [JournaledRevocation] = []
 
   package init(node: String = "test-node") {
     self.node = node
@@ -193,6 +196,7 @@ extension InMemoryStore: LockoutStore {
         for (other, entry) in lockoutNames where entry.object == object { lockoutNames[other]?.state.blocked = false }
       }
     }
+    journal(name.revocation(blocked: blocked, object: entry.object?.id, at: now))
     record(audit)
   }
 

@@ -18,6 +18,9 @@ package enum Telemetry: String, Sendable, CaseIterable {
   /// Accepted sign-ins that were asked again of a second agent, by `outcome` (agrees, disagrees, none).
   case secondOpinions = "gatehouse_second_opinions_total"
 
+  /// Notices of alarms by `way` (webhook, command), `kind` and `outcome` (delivered, failed).
+  case alarmNotices = "gatehouse_alarm_notices_total"
+
   /// Answers to relying parties' requests by `outcome`: issued, declined (a status without an assertion), refused (a page of our own).
   case tokens = "gatehouse_tokens_total"
 

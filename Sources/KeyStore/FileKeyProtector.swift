@@ -31,6 +31,14 @@ package struct FileKeyProtector: SecretProtector {
     keyID = Array(Digests.hmacSHA256("gatehouse master key id".utf8, key: key).prefix(8))
   }
 
+  /// A key for one purpose, derived from the master key; 32 bytes.
+  package func derivedKey(for purpose: String) -> Secret { Secret(Digests.hmacSHA256("gatehouse derived key: \(purpose)".utf8, key: key)) }
+
+  /// The bytes of a master key's file, for a backup. Throws `KeyFileError`, also where there is none.
+  package static func masterKey(in path: String) throws(KeyFileError) -> Secret {
+    try KeyFile.load(path, length: keyLength, mayCreate: false)
+  }
+
   package func protect(_ secret: Secret, context: String) throws -> [UInt8] {
     let header = [FileKeyProtector.version] + keyID
     let sealed = try secret.withBytes { bytes in

@@ -5,11 +5,11 @@ import NIOCore
 import NIOHTTP1
 import NIOSSL
 
-/// The gateway's own requests to relying parties: their metadata, and logout over the back channel.
+/// The gateway's own requests: relying parties' metadata, logout over the back channel, alarms by webhook.
 package final class OutboundClient: Sendable {
   private static let mostRedirects = 3
 
-  private let client: HTTPClient
+  let client: HTTPClient
 
   /// Why there is no answer, for an administrator.
   package struct Problem: Error, CustomStringConvertible {
@@ -34,7 +34,7 @@ package final class OutboundClient: Sendable {
   package func shutdown() async { try? await client.shutdown() }
 
   /// https, or http to this host itself: what is fetched from elsewhere must not be changed on the way.
-  private static func check(_ url: String) throws {
+  static func check(_ url: String) throws {
     guard EndpointURL.problem(url) == nil else { throw Problem(description: "\(url.prefix(256)) is no https URL") }
   }
 }

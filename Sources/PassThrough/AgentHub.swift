@@ -192,11 +192,12 @@ package final class AgentHub: Sendable {
 
   package func beat(_ heartbeat: Heartbeat, agent: AgentRecord, now wall: Instant) {
     let now = now
-    let alarms = heartbeat.alarms.prefix(32).map { alarm in
+    let alarms = heartbeat.alarms.filter(\.code.isAnAgents).prefix(32).map { alarm in
       var alarm = alarm
       alarm.subject = String(decoding: alarm.subject.utf8.prefix(256), as: UTF8.self)
       alarm.message = String(decoding: alarm.message.utf8.prefix(1024), as: UTF8.self)
       alarm.remedy = String(decoding: alarm.remedy.utf8.prefix(1024), as: UTF8.self)
+      alarm.condition = alarm.condition.map { String(decoding: $0.utf8.prefix(256), as: UTF8.self) }
       return alarm
     }
     for report in (heartbeat.lockouts ?? []).prefix(64) where agent.realms.contains(report.realm) {
@@ -390,7 +391,8 @@ extension AgentHub: AlarmSource {
           Alarm(
             .clockSkew, subject: agent.name,
             message: "The clock of agent \(agent.name) differs from the gateway's by \(session.clockSkewMilliseconds / 1000) s.",
-            remedy: "Set up time synchronization (chrony or systemd-timesyncd) on both hosts.", since: lastSeen(agent.id) ?? agent.enrolled))
+            remedy: "Set up time synchronization (chrony or systemd-timesyncd) on both hosts.", since: lastSeen(agent.id) ?? agent.enrolled,
+            condition: "skew"))
       }
     }
     return result

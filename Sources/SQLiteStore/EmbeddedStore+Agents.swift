@@ -42,7 +42,7 @@ extension EmbeddedStore: AgentStore {
   }
 
   package func enrol(_ agent: AgentRecord, tokenDigest: [UInt8], now: Instant, audit: [AuditEvent]) async throws {
-    try await write(audit: audit) { database in
+    try await shutOut(audit: audit) { database in
       let used = try database.run(
         "UPDATE enrolment_token SET used = ?1 WHERE digest = ?2 AND used IS NULL AND expires > ?1", now.stored, Data(tokenDigest))
       guard used == 1 else { throw StoreError.conflict("the enrolment token is unknown, used or expired") }
@@ -57,11 +57,12 @@ extension EmbeddedStore: AgentStore {
         try database.run("INSERT INTO agent_realm (agent, position, realm) VALUES (?, ?, ?)", Data(agent.id.bytes), position, realm.text.blob)
       }
       try database.addCertificates(of: agent)
+      try database.journal(agent.revocation(at: now))
     }
   }
 
   package func update(_ agent: AgentRecord, audit: [AuditEvent]) async throws {
-    try await write(audit: audit) { database in
+    try await shutOut(audit: audit) { database in
       let id = Data(agent.id.bytes)
       guard let stored = try database.agent(agent.id.bytes) else { throw StoreError.notFound("there is no agent \(agent.id)") }
       guard stored.version == agent.version else { throw StoreError.conflict("the agent \(stored.name) was changed meanwhile") }
@@ -73,6 +74,7 @@ extension EmbeddedStore: AgentStore {
         agent.quarantined?.stored, id)
       try database.run("DELETE FROM agent_certificate WHERE agent = ?", id)
       try database.addCertificates(of: agent)
+      try database.journal(agent.revocation(at: audit.first?.time))
     }
   }
 
@@ -98,7 +100,7 @@ extension EmbeddedStore: AgentStore {
 }
 
 extension Database {
-  fileprivate func agent(_ id: [UInt8]) throws -> AgentRecord? {
+  func agent(_ id: [UInt8]) throws -> AgentRecord? {
     let key = Data(id)
     guard let row = try row("SELECT id, name, enrolled, revoked, quarantined, version FROM agent WHERE id = ?", key) else { return nil }
     return AgentRecord(
@@ -118,7 +120,7 @@ extension Database {
     }
   }
 
-  fileprivate func addCertificates(of agent: AgentRecord) throws {
+  func addCertificates(of agent: AgentRecord) throws {
     for (position, certificate) in agent.certificates.enumerated() {
       guard try row("SELECT 1 FROM agent_certificate WHERE digest = ?", Data(certificate.digest)) == nil else {
         throw StoreError.conflict("the certificate belongs to an agent already")

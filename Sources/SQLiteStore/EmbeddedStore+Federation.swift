@@ -44,8 +44,10 @@ extension EmbeddedStore: RelyingPartyStore {
 
   package func update(_ party: RelyingParty, audit: [AuditEvent]) async throws {
     let document = try JSONEncoder().encode(party)
-    try await write(audit: audit) { database in
+    try await shutOut(audit: audit) { database in
       try database.checkNames(of: party)
+      // Metadata is refreshed daily, and a fact is for ever: only that tokens go to it, or no longer, is one.
+      let wasDisabled = try database.relyingParty(party.id)?.disabled ?? party.disabled
       let changed = try database.run(
         "UPDATE relying_party SET name = ?, entity_id = ?, document = ?, version = version + 1 WHERE id = ? AND version = ?", party.name.blob,
         party.entityID.blob, document, Data(party.id.bytes), party.version)
@@ -55,15 +57,16 @@ extension EmbeddedStore: RelyingPartyStore {
         }
         throw StoreError.conflict("the relying party \(party.name) was changed meanwhile")
       }
+      if wasDisabled != party.disabled { try database.journal(party.revocation(at: audit.first?.time)) }
       try database.countPartiesUp()
     }
   }
 
   package func remove(relyingParty id: Identifier, audit: [AuditEvent]) async throws {
-    try await write(audit: audit) { database in
-      guard try database.run("DELETE FROM relying_party WHERE id = ?", Data(id.bytes)) == 1 else {
-        throw StoreError.notFound("there is no such relying party")
-      }
+    try await shutOut(audit: audit) { database in
+      guard let party = try database.relyingParty(id) else { throw StoreError.notFound("there is no such relying party") }
+      try database.run("DELETE FROM relying_party WHERE id = ?", Data(id.bytes))
+      try database.journal(party.revocation(at: audit.first?.time, removed: true))
       try database.countPartiesUp()
     }
   }
@@ -239,7 +242,7 @@ extension Database {
     }
   }
 
-  fileprivate func countPartiesUp() throws { try run("UPDATE federation SET parties_version = parties_version + 1") }
+  func countPartiesUp() throws { try run("UPDATE federation SET parties_version = parties_version + 1") }
 
   fileprivate func persistentName(of object: DirectoryObject, at party: Identifier) throws -> String? {
     try row(
@@ -262,5 +265,15 @@ extension JSONEncoder {
     let encoder = JSONEncoder()
     encoder.outputFormatting = .sortedKeys
     return encoder
+  }
+}
+
+extension Database {
+  /// Nil where there is none of this id.
+  func relyingParty(_ id: Identifier) throws -> RelyingParty? {
+    guard let row = try row("SELECT document, version FROM relying_party WHERE id = ?", Data(id.bytes)) else { return nil }
+    guard var party = try? JSONDecoder().decode(RelyingParty.self, from: Data(try row.bytes(0))) else { throw row.damaged(0) }
+    party.version = try row.integer(1)
+    return party
   }
 }

@@ -26,7 +26,7 @@ extension EmbeddedStore: FrontEndStore {
   }
 
   package func add(_ frontEnd: FrontEnd, audit: [AuditEvent]) async throws {
-    try await write(audit: audit) { database in
+    try await shutOut(audit: audit) { database in
       guard try database.row("SELECT 1 FROM front_end WHERE name = ? OR id = ?", frontEnd.name.blob, Data(frontEnd.id.bytes)) == nil else {
         throw StoreError.conflict("a front-end \(frontEnd.name) exists already")
       }
@@ -34,11 +34,12 @@ extension EmbeddedStore: FrontEndStore {
         "INSERT INTO front_end (id, name, rate, disabled, version) VALUES (?, ?, ?, ?, 1)", Data(frontEnd.id.bytes), frontEnd.name.blob,
         frontEnd.ratePerSecond, frontEnd.disabled)
       try database.addParts(of: frontEnd)
+      try database.journal(frontEnd.revocation(at: audit.first?.time))
     }
   }
 
   package func update(_ frontEnd: FrontEnd, audit: [AuditEvent]) async throws {
-    try await write(audit: audit) { database in
+    try await shutOut(audit: audit) { database in
       let id = Data(frontEnd.id.bytes)
       guard try database.row("SELECT 1 FROM front_end WHERE name = ? AND id <> ?", frontEnd.name.blob, id) == nil else {
         throw StoreError.conflict("a front-end \(frontEnd.name) exists already")
@@ -56,20 +57,21 @@ extension EmbeddedStore: FrontEndStore {
       try database.run("DELETE FROM front_end_key WHERE front_end = ?", id)
       try database.run("DELETE FROM front_end_certificate WHERE front_end = ?", id)
       try database.addParts(of: frontEnd)
+      try database.journal(frontEnd.revocation(at: audit.first?.time))
     }
   }
 
   package func remove(frontEnd id: Identifier, audit: [AuditEvent]) async throws {
-    try await write(audit: audit) { database in
-      guard try database.run("DELETE FROM front_end WHERE id = ?", Data(id.bytes)) == 1 else {
-        throw StoreError.notFound("there is no front-end \(id)")
-      }
+    try await shutOut(audit: audit) { database in
+      guard let frontEnd = try database.frontEnd(id.bytes) else { throw StoreError.notFound("there is no front-end \(id)") }
+      try database.run("DELETE FROM front_end WHERE id = ?", Data(id.bytes))
+      try database.journal(frontEnd.revocation(at: audit.first?.time, removed: true))
     }
   }
 }
 
 extension Database {
-  fileprivate func frontEnd(_ id: [UInt8]) throws -> FrontEnd? {
+  func frontEnd(_ id: [UInt8]) throws -> FrontEnd? {
     let key = Data(id)
     guard let row = try row("SELECT id, name, rate, disabled, version FROM front_end WHERE id = ?", key) else { return nil }
     return FrontEnd(
@@ -83,7 +85,7 @@ extension Database {
       disabled: try row.flag(3), version: try row.integer(4))
   }
 
-  fileprivate func addParts(of frontEnd: FrontEnd) throws {
+  func addParts(of frontEnd: FrontEnd) throws {
     let id = Data(frontEnd.id.bytes)
     for (position, realm) in frontEnd.realms.enumerated() {
       try run("INSERT INTO front_end_realm (front_end, position, realm) VALUES (?, ?, ?)", id, position, realm.text.blob)

@@ -95,20 +95,10 @@ extension EmbeddedStore: LockoutStore {
 
   package func setBlocked(_ blocked: Bool, _ name: LockoutName, now: Instant, audit: [AuditEvent]) async throws {
     let memory = lockoutMemory
-    try await write(audit: audit) { database in
+    try await shutOut(audit: audit) { database in
       memory.forget()
-      var row = try database.lockoutName(name) ?? LockoutNameRow(object: nil, state: LockoutState(), seen: now)
-      row.state.blocked = blocked
-      try database.put(row, for: name)
-      guard let object = row.object else { return }
-      var state = try database.lockoutObject(object, realm: name.realm) ?? LockoutState()
-      state.blocked = blocked
-      try database.put(state, for: object, realm: name.realm, now: now)
-      // Lifted by one name, lifted for all: else the person would stay blocked under the name by which somebody else had blocked them.
-      if !blocked {
-        try database.run(
-          "UPDATE lockout_name SET blocked = 0 WHERE realm = ? AND object = ? AND blocked = 1", name.realm.text.blob, Data(object.bytes))
-      }
+      let object = try database.setBlocked(blocked, name, object: nil, now: now)
+      try database.journal(name.revocation(blocked: blocked, object: object, at: now))
     }
   }
 
@@ -178,5 +168,24 @@ extension Database {
           AND NOT EXISTS (SELECT 1 FROM lockout_object o WHERE o.realm = n.realm AND o.object = n.object) LIMIT ?2)
       """, unused.stored, limit)
     return max(objects, names) >= limit ? max(limit, objects + names) : objects + names
+  }
+}
+
+extension Database {
+  /// Blocks a name, or lifts that, with the person that it is known to mean; answers whom. `object` is whom it means where that is not known here.
+  func setBlocked(_ blocked: Bool, _ name: LockoutName, object known: Identifier?, now: Instant) throws -> Identifier? {
+    var row = try lockoutName(name) ?? LockoutNameRow(object: known, state: LockoutState(), seen: now)
+    row.state.blocked = blocked
+    try put(row, for: name)
+    guard let object = row.object ?? known else { return nil }
+    var state = try lockoutObject(object, realm: name.realm) ?? LockoutState()
+    state.blocked = blocked
+    try put(state, for: object, realm: name.realm, now: now)
+    // Lifted by one name, lifted for all: else the person would stay blocked under the name by which somebody else had blocked them.
+    if !blocked {
+      try run(
+        "UPDATE lockout_name SET blocked = 0 WHERE realm = ? AND object = ? AND blocked = 1", name.realm.text.blob, Data(object.bytes))
+    }
+    return object
   }
 }

@@ -5,6 +5,7 @@ import Identity
 import Logging
 import PassThrough
 import SignIn
+import Synchronization
 
 /// Every store port on one SQLite file: the default of a gateway that stands alone.
 ///
@@ -16,6 +17,7 @@ package final class EmbeddedStore: Sendable {
   let commits: CommitQueue
   private let heads = AuditHeads()
   let lockoutMemory = LockoutMemory()
+  let afterRevocation = Mutex<(@Sendable () async -> Void)?>(nil)
 
   /// Opens the file, making it (mode 0600) where there is none, and brings its tables up to date.
   ///

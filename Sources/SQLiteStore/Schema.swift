@@ -13,6 +13,8 @@ enum Schema {
     migrator.registerMigration("5 lockout by person and address") { try $0.execute(sql: lockoutByPerson) }
     migrator.registerMigration("6 relying parties and sessions") { try $0.execute(sql: federation) }
     migrator.registerMigration("7 rollover records") { try $0.execute(sql: rollover) }
+    migrator.registerMigration("8 alarms") { try $0.execute(sql: alarms) }
+    migrator.registerMigration("9 what outlives a restore") { try $0.execute(sql: recovery) }
     return migrator
   }
 
@@ -145,6 +147,21 @@ enum Schema {
       relying_party BLOB NOT NULL PRIMARY KEY REFERENCES relying_party ON DELETE CASCADE, document BLOB NOT NULL, version INTEGER NOT NULL
     ) STRICT;
     ALTER TABLE federation ADD COLUMN rollover_records_version INTEGER NOT NULL DEFAULT 0;
+    """
+
+  // `alarm.document` is JSON; code and subject stand beside it to be unique.
+  private static let alarms = """
+    CREATE TABLE alarm (
+      code BLOB NOT NULL, subject BLOB NOT NULL, document BLOB NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (code, subject)
+    ) STRICT, WITHOUT ROWID;
+    """
+
+  // `recovery` is one row. `revocation.document` is JSON.
+  private static let recovery = """
+    CREATE TABLE recovery (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) STRICT;
+    INSERT INTO recovery VALUES (1, 0);
+    CREATE TABLE revocation (position INTEGER PRIMARY KEY, kind BLOB NOT NULL, document BLOB NOT NULL) STRICT;
+    CREATE INDEX revocation_kind ON revocation (kind);
     """
 
   // The columns of `audit_row` beside `event` are for searching only; what the row says, and what its hash covers, is `event`.

@@ -45,13 +45,14 @@ package final class SprayGuard: Sendable, AlarmSource {
         remedy: spray.source.throttles
           ? "Nothing must be done: people go on from addresses from which they signed in before. `gatehouse audit list --kind spray.began` tells more."
           : "Look where the guesses come from (`gatehouse audit list --kind sign-in`), and block the addresses at the front-end if they are few.",
-        since: spray.began)
+        since: spray.began, condition: "spray", needsAction: !spray.source.throttles)
     }
     guard sprays.count > told.count, let last = sprays.last else { return Array(told) }
     return told + [
       Alarm(
         .passwordSpray, subject: "others", message: "\(sprays.count - told.count) further sprays stand.",
-        remedy: "`gatehouse audit list --kind spray.began` tells them all.", since: last.began)
+        remedy: "`gatehouse audit list --kind spray.began` tells them all.", since: last.began, condition: "sprays",
+        needsAction: false)
     ]
   }
 

@@ -217,6 +217,11 @@ package struct AuditMark: Codable, Sendable {
   }
 }
 
+package struct BackupMessage: Codable, Sendable {
+  package var file: String
+  package init(file: String) { self.file = file }
+}
+
 package struct Done: Codable, Sendable {
   package var done: Bool
   package var message: String

@@ -1,4 +1,5 @@
 import Bytes
+import Health
 import Identity
 import PassThrough
 import SignIn
@@ -24,6 +25,7 @@ package struct GatewayServices: Sendable {
   /// The lockout that an account of a realm is under, as its directory says.
   package var lockoutThreshold: @Sendable (RealmName, UserName) async -> LockoutThreshold
   package var alarms: [any AlarmSource]
+  package var alarmDesk: AlarmDesk
   /// The URLs of all gateway nodes for agents.
   package var nodes: [String]
   package var nodeName: String
@@ -41,7 +43,8 @@ package struct GatewayServices: Sendable {
     realmStore: any RealmStore, lockouts: any LockoutStore, lockoutPolicies: LockoutPolicies, audit: any AuditLog, hub: AgentHub,
     registry: AgentRegistry, enrolment: AgentEnrolment, authority: AgentAuthority, canaries: CanaryRegister, quarantine: AgentQuarantine,
     federation: SignOnServices,
-    lockoutThreshold: @escaping @Sendable (RealmName, UserName) async -> LockoutThreshold, alarms: [any AlarmSource], nodes: [String],
+    lockoutThreshold: @escaping @Sendable (RealmName, UserName) async -> LockoutThreshold, alarms: [any AlarmSource], alarmDesk: AlarmDesk,
+    nodes: [String],
     nodeName: String, deadline: Duration,
     started: Instant, now: @escaping @Sendable () -> Instant, obstacles: @escaping @Sendable () async -> [String],
     metrics: @escaping @Sendable () -> String, adminRoles: AdminRoles
@@ -64,6 +67,7 @@ package struct GatewayServices: Sendable {
     self.federation = federation
     self.lockoutThreshold = lockoutThreshold
     self.alarms = alarms
+    self.alarmDesk = alarmDesk
     self.nodes = nodes
     self.nodeName = nodeName
     self.deadline = deadline

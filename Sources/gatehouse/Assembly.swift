@@ -28,8 +28,11 @@ struct GatewayAssembly {
   private let outbound: OutboundClient
   /// Where token-signing keys are made and stay; nil: they are in the store.
   private let signingToken: HardwareToken?
+  private let alarms: AlarmAssembly
+  private let lock: DataLock
 
-  init(_ configuration: GatewayConfiguration) async throws {
+  /// - Parameter file: the configuration's, for what is told of mending.
+  init(_ configuration: GatewayConfiguration, file: String) async throws {
     let logger = Logger(label: "gatehouse")
     let now = wallClock
 
@@ -47,12 +50,17 @@ struct GatewayAssembly {
         metadata: ["descriptors": "\(descriptors)", "public": "\(shares.publicListener)", "mutualTLS": "\(shares.mutualTLS)"])
     }
 
+    lock = try DataLock(gateway: configuration.node, storeFile: configuration.storeFile)
     let reserve = DiskReserve(path: configuration.storeFile + ".reserve", bytes: Int64(configuration.auditDiskReserve), now: now)
     reserve.refresh()
     let store = try EmbeddedStore(path: configuration.storeFile, node: configuration.node, reserve: reserve, logger: logger)
     self.store = store
     // A key that is lost must be found again, not replaced: what it protected would be gone without a word.
     let protector = try FileKeyProtector(path: configuration.masterKeyFile, mayCreate: try await !store.holdsSecrets())
+    let journalKey = protector.derivedKey(for: RevocationJournal.purpose)
+    let keeper = RevocationKeeper(
+      store: store, journal: try RevocationJournal(path: configuration.journalFile, key: journalKey), now: now, logger: logger)
+    try await keeper.reconcile(key: journalKey, config: file)
 
     // A token that is away stops nobody from starting: an alarm stands until it is back.
     let signingToken = configuration.signingToken.map { HardwareToken($0.tokenSettings, now: now, logger: logger) }
@@ -114,6 +122,12 @@ struct GatewayAssembly {
     (admissionPolicy.fewestLooks, admissionPolicy.firstLooks, admissionPolicy.mostLooks) = (0, 0, 0)
     let admission = AdmissionGate(policy: admissionPolicy)
     let coverage = RealmCoverage(realms: realms, hub: hub, now: now)
+    let sources: [any AlarmSource] =
+      [
+        hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.rollover, federation.services.metadata, keeper,
+      ] + [signingToken].compactMap(\.self)
+    let alarms = try AlarmAssembly(configuration, store: store, sources: sources, now: now, logger: logger)
+    self.alarms = alarms
     let drain = DrainSignal()
     let services = GatewayServices(
       signIn: signIn, admission: admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
@@ -127,9 +141,7 @@ struct GatewayAssembly {
         guard let policy = answer.lockout else { return .unknown("the agent does not tell the account's lockout policy") }
         return policy.locks ? .after(policy.threshold) : .none
       },
-      alarms: [hub, coverage, reserve, reload, watch, opinions, sprays, conflicts, federation.services.rollover, federation.services.metadata]
-        + [signingToken].compactMap(\.self),
-      nodes: nodes,
+      alarms: sources + [alarms.desk], alarmDesk: alarms.desk, nodes: nodes,
       nodeName: configuration.node, deadline: configuration.signInDeadline, started: now(), now: now,
       obstacles: {
         do {
@@ -171,6 +183,7 @@ struct GatewayAssembly {
         .init("certificate files", every: .seconds(5)) { await reload.look() },
         .init("sprays", every: .seconds(5)) { try await store.append(sprays.tick(now: now())) },
         .init("throttled sign-ins", every: .seconds(60)) { try await ledger.flush(now: now()) },
+        .init("revocation journal", every: .seconds(5)) { await keeper.catchUp() },
         .init("disk reserve", every: .seconds(5)) { reserve.refresh() },
         .init("idle lockouts", every: .seconds(3600)) { _ = try await store.forgetIdle(policy: policy, now: now()) },
         .init("relying parties' metadata", every: .seconds(30)) { try await federation.services.metadata.refreshDue() },
@@ -181,7 +194,7 @@ struct GatewayAssembly {
         // A clock that has jumped must not remove a root that agents still need.
         .init("agent CA", every: .seconds(60)) { if federation.services.rollover.freeze == nil { try await authority.advance(now: now()) } },
         .init("agents' listener", every: .seconds(2)) { try agentsListener.look() },
-      ], logger: logger)
+      ] + alarms.chores, logger: logger)
 
     // Shutdown runs backwards: readiness fails and answers carry `Connection: close` first; then the public doors finish what they have read,
     // while the agents are still there to answer; then the polls end; health and metrics are the last to go.
@@ -214,6 +227,7 @@ struct GatewayAssembly {
     do { result = .success(try await group.run()) } catch { result = .failure(error) }
     await outbound.shutdown()
     await signingToken?.close()
+    await alarms.shutdown()
     do { try store.close() } catch { if case .success = result { throw error } }
     try result.get()
   }

@@ -8,6 +8,11 @@ import Web
 
 // From the words of the configuration files to the settings of the doors.
 
+extension GatewayConfiguration {
+  /// What must stay true though the store is put back to an older state.
+  var journalFile: String { dataDirectory + "/revocations.journal" }
+}
+
 extension AgentConfiguration {
   /// Where the agent's keys and certificate are kept.
   var identityFile: String { dataDirectory + "/identity.json" }

@@ -25,8 +25,9 @@ struct FederationAssembly {
     let publicURL = configuration.publicURL.description
     let settings = try await FederationAssembly.settings(store: store, publicURL: publicURL, now: now())
     let identity = FederationIdentity(publicURL: publicURL, settings: settings)
+    let retired = Set(try await store.revocations(of: .signingKeyRetired).map(\.revocation.subject))
     let keys = try await TokenSigningKeys.load(
-      store: store, protector: protector, vault: vault, host: configuration.publicURL.host, now: now)
+      store: store, protector: protector, vault: vault, retired: retired, host: configuration.publicURL.host, now: now)
     let parties = RelyingPartyDirectory(store: store)
     try await parties.refresh()
 
@@ -47,7 +48,8 @@ struct FederationAssembly {
     newest.limit = 1
     let began = ContinuousClock.now
     let rollover = RolloverService(
-      keys: keys, parties: parties, ledger: ledger, audit: store, sessions: store, newest: try await store.find(newest).first?.event.time, now: now,
+      keys: keys, parties: parties, ledger: ledger, audit: store, sessions: store, revocations: store,
+      journaled: retired, newest: try await store.find(newest).first?.event.time, now: now,
       steady: { ContinuousClock.now - began }, logger: logger)
     let signOn = SignOnService(
       parties: parties, keys: keys, store: store, audit: store, identity: identity, domain: domain, describe: describe, observer: rollover, now: now,

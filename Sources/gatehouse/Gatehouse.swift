@@ -25,10 +25,10 @@ struct Gatehouse: AsyncParsableCommand {
     version: version,
     subcommands: [],
     groupedSubcommands: [
-      CommandGroup(name: "Run", subcommands: [Serve.self, Agent.self, Check.self]),
+      CommandGroup(name: "Run", subcommands: [Serve.self, Agent.self, Check.self, BackupCommand.self, RestoreCommand.self]),
       CommandGroup(
         name: "Administer",
         subcommands: [Realms.self, FrontEnds.self, Agents.self, Users.self, RelyingParties.self, FederationCommand.self, Certificates.self]),
-      CommandGroup(name: "Understand", subcommands: [Status.self, Trace.self, Audit.self, Tokens.self]),
+      CommandGroup(name: "Understand", subcommands: [Status.self, AlarmsCommand.self, Trace.self, Audit.self, Tokens.self]),
     ])
 }

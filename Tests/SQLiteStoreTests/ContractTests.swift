@@ -45,6 +45,12 @@ import Testing
 
   @Test(arguments: RolloverRecordStoreContract.sentences)
   func `a store of rollover records`(sentence: ContractSentence<RolloverRecordStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: AlarmStoreContract.sentences)
+  func `a store of alarms`(sentence: ContractSentence<AlarmStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: RevocationStoreContract.sentences)
+  func `a store of what outlives a restore`(sentence: ContractSentence<RevocationStoreContract.Store>) async throws { try await sentence.test(store) }
 }
 
 @Suite struct `The store in memory keeps the contract of` {
@@ -84,4 +90,10 @@ import Testing
 
   @Test(arguments: RolloverRecordStoreContract.sentences)
   func `a store of rollover records`(sentence: ContractSentence<RolloverRecordStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: AlarmStoreContract.sentences)
+  func `a store of alarms`(sentence: ContractSentence<AlarmStoreContract.Store>) async throws { try await sentence.test(store) }
+
+  @Test(arguments: RevocationStoreContract.sentences)
+  func `a store of what outlives a restore`(sentence: ContractSentence<RevocationStoreContract.Store>) async throws { try await sentence.test(store) }
 }

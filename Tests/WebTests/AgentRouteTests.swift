@@ -128,6 +128,19 @@ struct AgentRouteTests {
     }
   }
 
+  @Test("takes from an agent the alarms that are an agent's, and none that are the gateway's own")
+  func alarms() async throws {
+    try await withGateway(options()) { gateway async throws in
+      let agent = try await PlayedAgent(gateway)
+      let alarms = AlarmCode.allCases.map { Alarm($0, subject: "s", message: "m", remedy: "r", since: gateway.time.now) }
+      let beat = Heartbeat(capabilities: ["validate"], software: "test", clock: gateway.time.now, alarms: alarms, draining: false)
+      #expect(try await agent.post("/agent/v1/heartbeat", beat).status == 200)
+      let told = await gateway.hub.alarms().filter { $0.subject == "s" }.map(\.code)
+      #expect(
+        Set(told) == [.serviceCredentialRefused, .serviceCredentialUnreadable, .noDirectoryServer, .directoryCertificate, .lockoutUnreadable])
+    }
+  }
+
   @Test("ignores forged, swapped and contradictory verdicts; nobody is let in by one")
   func forgeries() async throws {
     try await withGateway(options()) { gateway async throws in

@@ -3,6 +3,7 @@ import Crypto
 import Cryptography
 import Foundation
 import GatehouseTesting
+import Health
 import Identity
 import Logging
 import Metrics
@@ -111,6 +112,7 @@ struct LiveGateway: Sendable {
         signIn: signIn, admission: options.admission, desk: desk, frontEnds: store, realms: realms, realmStore: store, lockouts: store,
         lockoutPolicies: LockoutPolicies(standard: LockoutPolicy()), audit: store, hub: hub, registry: registry, enrolment: enrolment,
         authority: authority, canaries: canaries, quarantine: quarantine, federation: federation, lockoutThreshold: { _, _ in .none }, alarms: [],
+        alarmDesk: AlarmDesk(store: store, sources: [], ways: [], node: "test", policy: AlarmPolicy(), now: time.reading, logger: logger),
         nodes: [node], nodeName: "test",
         deadline: options.deadline, started: time.now, now: time.reading, obstacles: { obstacles.value },
         metrics: {

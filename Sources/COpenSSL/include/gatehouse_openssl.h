@@ -85,4 +85,8 @@ int gatehouse_certificate_finish(
 int gatehouse_pkcs12_open(
     const uint8_t *bytes, size_t count, const char *password, gatehouse_key **key, uint8_t *certificate, size_t *length);
 
+/// scrypt (RFC 7914) with N = 2^`log_n`, r = 8, p = 1; takes 128 * 8 * N bytes of memory.
+int gatehouse_scrypt(
+    const uint8_t *passphrase, size_t passphrase_length, const uint8_t *salt, size_t salt_length, unsigned log_n, uint8_t *out, size_t length);
+
 #endif

@@ -20,7 +20,7 @@ struct Serve: AsyncParsableCommand {
     Logs.start(configuration.log)
     // Sockets and files are for this user only from the first instant on.
     umask(0o077)
-    try await GatewayAssembly(configuration).run()
+    try await GatewayAssembly(configuration, file: config).run()
   }
 }
 

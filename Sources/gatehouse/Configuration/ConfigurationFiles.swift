@@ -66,7 +66,7 @@ enum ConfigurationKind: String, Sendable {
       return
     }
     let agentKeys = ["realms", "gateways", "proxy", "polls", "name"]
-    let gatewayKeys = ["publicURL", "listeners", "node", "store", "masterKey", "admin", "limits", "signIn", "lockout", "audit"]
+    let gatewayKeys = ["publicURL", "listeners", "node", "store", "masterKey", "admin", "limits", "signIn", "lockout", "audit", "alarms"]
     let agent = entries.count { agentKeys.contains($0.key) }
     self = agent > entries.count { gatewayKeys.contains($0.key) } ? .agent : .gateway
   }

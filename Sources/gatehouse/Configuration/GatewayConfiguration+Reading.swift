@@ -63,6 +63,7 @@ extension GatewayConfiguration {
     let audit = root.section("audit")
     let diskReserve = audit.value("diskReserve", .bytes((1 << 20)...(1 << 40)), default: 64 << 20)
     audit.finish()
+    let alarms = readAlarms(root.section("alarms"), directory: raw.directory)
     let log = LogConfiguration(root.section("log"))
     let grace = readShutdownGrace(root.section("shutdown"))
     root.finish()
@@ -72,7 +73,7 @@ extension GatewayConfiguration {
       node: node, publicURL: publicURL, dataDirectory: dataDirectory, storeFile: storeFile, masterKeyFile: masterKeyFile, adminSocket: adminSocket,
       publicListener: publicListener, mutualTLSListener: mutualTLS, operationsAddress: operationsAddress, limits: limits, signInDeadline: deadline,
       lockout: lockout, agents: agents, sessions: sessions, pages: pages, federationAuthorityFile: federationAuthority,
-      signingToken: signingToken, auditDiskReserve: diskReserve, log: log, shutdownGrace: grace)
+      signingToken: signingToken, auditDiskReserve: diskReserve, alarms: alarms, log: log, shutdownGrace: grace)
   }
 
   private static func readPublicListener(_ section: ConfigurationSection, directory: String) -> PublicListenerConfiguration? {
@@ -163,6 +164,21 @@ extension GatewayConfiguration {
     let pinFile = token.required("pinFile", .path(from: directory), remedy: "Name a file with mode 0600 whose only line is the user PIN")
     guard let module, let name, let pinFile else { return nil }
     return SigningTokenConfiguration(module: module, token: name, pinFile: pinFile)
+  }
+
+  private static func readAlarms(_ section: ConfigurationSection, directory: String) -> AlarmsConfiguration {
+    defer { section.finish() }
+    let webhook = section.section("webhook")
+    let url =
+      webhook.isPresent
+      ? webhook.required("url", .endpointURL, remedy: "Write the https address of what receives alarms, or leave `webhook` out")
+      : webhook.optional("url", .endpointURL)
+    let secret = webhook.optional("secretFile", .path(from: directory))
+    let authority = webhook.optional("caFile", .path(from: directory))
+    webhook.finish()
+    return AlarmsConfiguration(
+      webhook: url.map { .init(url: $0, secretFile: secret, authorityFile: authority) }, command: section.optional("command", .absolutePath),
+      interval: section.value("repeat", .duration(.seconds(10) ... .seconds(30 * 86_400)), default: .seconds(86_400)))
   }
 
   private static func readLockout(_ section: ConfigurationSection) -> LockoutPolicy {

@@ -31,6 +31,7 @@ struct GatewayConfiguration: Sendable, Equatable {
   var signingToken: SigningTokenConfiguration?
   /// Free bytes on the audit's disk below which an alarm stands and sign-ins are no longer answered.
   var auditDiskReserve: Int
+  var alarms: AlarmsConfiguration
   var log: LogConfiguration
   /// How long SIGTERM lets work under way finish.
   var shutdownGrace: Duration
@@ -96,6 +97,23 @@ struct PagesConfiguration: Sendable, Equatable {
   /// A PNG, JPEG, WebP or SVG file of at most 256 kB.
   var logoFile: String?
   var help: String?
+}
+
+/// Who is told of alarms, and how often. Nobody where neither is given: then they stand in the log and in `gatehouse status` only.
+struct AlarmsConfiguration: Sendable, Equatable {
+  struct Webhook: Sendable, Equatable {
+    /// https, or http to this host itself; with path and query.
+    var url: String
+    /// The file whose first line is the secret of the signature.
+    var secretFile: String?
+    /// PEM of authorities that are believed besides the system's.
+    var authorityFile: String?
+  }
+  var webhook: Webhook?
+  /// An absolute path, run without a shell.
+  var command: String?
+  /// How often an alarm that nobody acknowledged is told again.
+  var interval: Duration
 }
 
 /// TLS versions that may be the least accepted one.

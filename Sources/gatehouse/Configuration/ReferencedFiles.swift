@@ -1,5 +1,6 @@
 import Bytes
 import Foundation
+import Outbound
 import SwiftASN1
 import X509
 
@@ -20,6 +21,9 @@ extension GatewayConfiguration {
       check.module("signingKeys.pkcs11.module", signingToken.module)
       check.password("signingKeys.pkcs11.pinFile", signingToken.pinFile, of: "the token's user", named: "PIN")
     }
+    if let file = alarms.webhook?.secretFile { check.webhookSecret("alarms.webhook.secretFile", file) }
+    if let file = alarms.webhook?.authorityFile { check.authorities("alarms.webhook.caFile", file) }
+    if let command = alarms.command { check.command("alarms.command", command) }
     return check.problems + publicListener.problemsOfFiles(now: now)
   }
 }
@@ -154,6 +158,26 @@ private struct FileCheck {
     }
     if facts.mode & 0o022 != 0 {
       note(path, "Others may change \(file) (mode \(octal(facts.mode)))", remedy: "chmod go-w \(file)")
+    }
+  }
+
+  mutating func webhookSecret(_ path: String, _ file: String) {
+    guard bytes(path, file, isSecret: true) != nil else { return }
+    if WebhookWay.secret(in: file) == nil {
+      note(path, "The first line of \(file) is no secret of 16 to 4096 bytes", remedy: "Make one: openssl rand -hex 32 > \(file); chmod 0600 \(file)")
+    }
+  }
+
+  /// A program of ours: who may change it acts as this user.
+  mutating func command(_ path: String, _ file: String) {
+    guard let facts = FileFacts(file) else {
+      return note(path, "\(file) cannot be found: \(String(cString: strerror(errno)))", remedy: "Put the program there or correct the path")
+    }
+    guard facts.kind == .typeRegular, access(file, X_OK) == 0 else {
+      return note(path, "\(file) is no program that this user may run", remedy: "Name a program, or run: chmod 0755 \(file)")
+    }
+    if facts.mode & 0o022 != 0 {
+      note(path, "Others than its owner may change \(file) (mode \(octal(facts.mode)))", remedy: "chmod go-w \(file)")
     }
   }
 

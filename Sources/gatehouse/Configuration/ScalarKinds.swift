@@ -1,4 +1,5 @@
 import Bytes
+import Federation
 import Foundation
 import Identity
 import Logging
@@ -49,6 +50,19 @@ extension ScalarKind where Value == String {
       guard (1...4096).contains(text.utf8.count), text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else { return nil }
       return text.utf8.first == UInt8(ascii: "/") ? text : directory + "/" + text
     }
+  }
+
+  /// A path from the root.
+  static var absolutePath: ScalarKind {
+    ScalarKind(expects: "an absolute path without control characters, such as `/usr/local/bin/tell`; arguments belong into a script") { text in
+      guard (2...4096).contains(text.utf8.count), text.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }) else { return nil }
+      return text.utf8.first == UInt8(ascii: "/") ? text : nil
+    }
+  }
+
+  /// A whole URL, to which something is sent.
+  static var endpointURL: ScalarKind {
+    ScalarKind(expects: "an https URL without user name and fragment (http is taken for localhost)") { EndpointURL.problem($0) == nil ? $0 : nil }
   }
 
   /// A DNS name.

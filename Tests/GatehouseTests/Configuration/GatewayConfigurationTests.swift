@@ -149,6 +149,21 @@ struct GatewayConfigurationTests {
         "line 9: listeners.mutualTLS.url: Its host `other.test` is not among `names`, so no agent would accept the certificate. Add it to `names`."
       ]),
     Mistake(
+      name: "a webhook without a URL, a command that is no absolute path, and a repetition that is none",
+      change: { $0 + "alarms:\n  webhook: {secretFile: s}\n  command: tell me\n  repeat: 1s\n" },
+      problems: [
+        "line 11: alarms.webhook.url: The key is missing. Write the https address of what receives alarms, or leave `webhook` out.",
+        "line 12: alarms.command: `tell me` does not fit. It must be an absolute path without control characters, such as `/usr/local/bin/tell`; arguments belong into a script.",
+        "line 13: alarms.repeat: `1s` does not fit. It must be a length of time with its unit (ms, s, m, h, d) from 10s to 30d.",
+      ]),
+    Mistake(
+      name: "a webhook in clear text, and its secret in this file",
+      change: { $0 + "alarms:\n  webhook: {url: \"http://alarms.test/hook\", secret: hush}\n" },
+      problems: [
+        "line 11: alarms.webhook.url: `http://alarms.test/hook` does not fit. It must be an https URL without user name and fragment (http is taken for localhost).",
+        "line 11: alarms.webhook.secret: Secrets never stand in this file. Put the secret into a file of its own with mode 0600 and name that file, for a service account with `passwordFile`.",
+      ]),
+    Mistake(
       name: "a first lock longer than the longest", change: { $0 + "lockout: {firstLock: 2h}\n" },
       problems: ["line 10: lockout.firstLock: The first lock (2h) is longer than the longest (30m). Set firstLock to at most longestLock."]),
     Mistake(

@@ -34,7 +34,7 @@ struct ReferencedFilesTests {
     return (try certificate.serializeAsPEM().pemString, key.pemRepresentation)
   }
 
-  private func gatewayProblems(and more: String = "") throws -> [String] {
+  private func gatewayProblems(_ more: String = "") throws -> [String] {
     let text =
       Samples.gateway.replacing("certificate: public.pem", with: "certificate: \(folder.path)/public.pem")
       .replacing("key: public.key", with: "key: \(folder.path)/public.key") + "dataDirectory: \(folder.path)/data\n" + more
@@ -46,6 +46,34 @@ struct ReferencedFilesTests {
       Samples.agent.replacing("service-password", with: "\(folder.path)/password")
       + "    caFile: \(folder.path)/ca.pem\ndataDirectory: \(folder.path)\n"
     return try Samples.readAgent(text).problemsOfFiles(now: Self.now).map { $0.description.replacing(folder.path, with: "…") }
+  }
+
+  @Test("of alarms are a secret that is long enough and a program that nobody else may change")
+  func alarms() throws {
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let (certificate, key) = try pair()
+    try write("public.pem", certificate)
+    try write("public.key", key)
+    let section =
+      "alarms: {webhook: {url: \"https://alarms.test/\", secretFile: \(folder.path)/secret, caFile: \(folder.path)/public.pem}, command: \(folder.path)/tell}\n"
+    #expect(
+      try gatewayProblems(section) == [
+        "alarms.webhook.secretFile: …/secret cannot be found: No such file or directory. Put the file there or correct the path.",
+        "alarms.command: …/tell cannot be found: No such file or directory. Put the program there or correct the path.",
+      ])
+    try write("secret", "short\n", mode: 0o644)
+    try write("tell", "#!/bin/sh\n", mode: 0o600)
+    #expect(
+      try gatewayProblems(section) == [
+        "alarms.webhook.secretFile: Others may read or change …/secret (mode 0644). chmod 0600 …/secret.",
+        "alarms.webhook.secretFile: The first line of …/secret is no secret of 16 to 4096 bytes. Make one: openssl rand -hex 32 > …/secret; chmod 0600 …/secret.",
+        "alarms.command: …/tell is no program that this user may run. Name a program, or run: chmod 0755 …/tell.",
+      ])
+    try write("secret", String(repeating: "s", count: 32))
+    try write("tell", "#!/bin/sh\n", mode: 0o777)
+    #expect(try gatewayProblems(section) == ["alarms.command: Others than its owner may change …/tell (mode 0777). chmod go-w …/tell."])
+    try write("tell", "#!/bin/sh\n", mode: 0o755)
+    #expect(try gatewayProblems(section).isEmpty)
   }
 
   @Test("are fine when certificate and key belong together")
@@ -108,14 +136,14 @@ struct ReferencedFilesTests {
     try write("public.key", key)
     let token = "signingKeys: {pkcs11: {module: \(folder.path)/hsm.so, token: gatehouse, pinFile: \(folder.path)/pin}}\n"
     #expect(
-      try gatewayProblems(and: token) == [
+      try gatewayProblems(token) == [
         "signingKeys.pkcs11.module: …/hsm.so cannot be found, or is no file. Install the token's PKCS #11 module and name its shared library.",
         "signingKeys.pkcs11.pinFile: …/pin cannot be found: No such file or directory. Put the file there or correct the path.",
       ])
     try write("hsm.so", "", mode: 0o775)
     try write("pin", "\n", mode: 0o644)
     #expect(
-      try gatewayProblems(and: token) == [
+      try gatewayProblems(token) == [
         "signingKeys.pkcs11.module: Others may change …/hsm.so (mode 0775). chmod go-w …/hsm.so.",
         "signingKeys.pkcs11.pinFile: Others may read or change …/pin (mode 0644). chmod 0600 …/pin.",
         "signingKeys.pkcs11.pinFile: The first line of …/pin is no PIN. Write the token's user's PIN as its first and only line.",
