@@ -98,6 +98,7 @@ package enum AlarmCode: String, Sendable, CaseIterable, Codable {
   case relyingPartyKeyRefused = "relying-party-key-refused"
   case rolloverClock = "rollover-clock"
   case signingTokenAway = "signing-token-away"
+  case signingKeyChanged = "signing-key-changed"
   case revocationJournal = "revocation-journal-behind"
   case alarmNotDelivered = "alarm-not-delivered"
 

@@ -68,6 +68,7 @@ package final class RevocationJournal: Sendable {
   /// Appends the facts that follow the last one; those that are there already, by another gateway on the same store too, are passed over. Throws `RevocationJournalFault`, with nothing to be believed
   /// of what was appended: the next call begins with the same facts.
   package func append(_ facts: [JournaledRevocation]) throws(RevocationJournalFault) {
+    guard !facts.isEmpty else { return }
     let failure: RevocationJournalFault? = tail.withLock { tail in
       do throws(RevocationJournalFault) {
         try append(facts, after: &tail)

@@ -106,6 +106,23 @@ struct SigningKeyRingTests {
     #expect(throws: RingProblem.self) { try ring.rollBack(.rsa, reason: "no", now: Life.at(3)) }
   }
 
+  @Test("What is known to be retired does not come alive with a ring from a backup: another key takes its place, or none is left")
+  func restored() throws {
+    var old = ring(
+      Life.key("a", .primary), Life.key("b", .published, made: 5), Life.key("c", .prepared, made: 9), Life.key("curve", .primary, .ecdsa))
+    try old.assign(["wiki"], to: "b", now: Life.at(1))
+    var one = old
+    #expect(try one.giveUp(["a", "unknown"], now: Life.at(20)) == ["a"])
+    #expect(one.primary(of: .rsa)?.id == "c" && one["a"]?.state == .retired && one.fault == nil)
+    var two = old
+    #expect(Set(try two.giveUp(["a", "c"], now: Life.at(20))) == ["a", "c"])
+    #expect(two.primary(of: .rsa)?.id == "b" && two.assignments.isEmpty && two.fault == nil)
+    var all = old
+    #expect(Set(try all.giveUp(["a", "b", "c"], now: Life.at(20))) == ["a", "b", "c"])
+    #expect(all.primary(of: .rsa) == nil && all.fault == nil && all.assignments.isEmpty)
+    #expect(try all.giveUp(["a", "b", "c"], now: Life.at(20)) == [])
+  }
+
   @Test("What cannot be is refused with the reason, and changes nothing")
   func refused() throws {
     let ring = ring(Life.key("old", .primary), Life.key("next", .prepared), Life.key("gone", .retired))

@@ -236,6 +236,22 @@ final class RolloverHouse: Sendable {
   }
 }
 
+@Suite struct `A change of a key's state` {
+  @Test func `is told for an hour, to those whom the family signs for, with what to do`() async throws {
+    let house = try await RolloverHouse()
+    _ = try await house.party("wiki")
+    func told() async -> [String] { await house.rollover.alarms().filter { $0.code == .signingKeyChanged }.compactMap(\.condition).sorted() }
+    #expect(await told() == [])
+    try await house.run(62)
+    #expect(await told() == ["published"], "nobody uses the other family")
+    try await house.run(40)
+    #expect(await told().contains("primary"))
+    try await house.run(40)
+    #expect(await told().contains("retired"))
+    #expect(await house.rollover.alarms().filter { $0.code == .signingKeyChanged }.allSatisfy { !$0.remedy.isEmpty })
+  }
+}
+
 @Suite struct `A step by hand` {
   @Test func `is tried without changing anything, and names who would break`() async throws {
     let house = try await RolloverHouse()
@@ -310,6 +326,94 @@ final class RolloverHouse: Sendable {
     #expect(house.keys.ring[report.key]?.state == .prepared, "it waits for its word")
     _ = try await house.rollover.perform(.publish(report.key), dryRun: false, force: false, actor: "admin:eve")
     #expect(house.keys.ring[report.key]?.state == .published)
+  }
+}
+
+@Suite struct `Keys in a vault` {
+  private struct Scene {
+    let store = InMemoryStore()
+    let vault = InMemorySigningKeyVault()
+    let time = ManualTime(Instant(milliseconds: 1_795_000_000_000))
+
+    func load(_ retired: Set<String> = [], vaulted: Bool = true) async throws -> TokenSigningKeys {
+      try await TokenSigningKeys.load(
+        store: store, protector: TestProtector(), vault: vaulted ? vault : nil, retired: retired, host: "idp.example", now: time.reading)
+    }
+
+    func service(_ keys: TokenSigningKeys) -> RolloverService {
+      let time = time
+      let parties = RelyingPartyDirectory(store: store)
+      return RolloverService(
+        keys: keys, parties: parties, ledger: ReadinessLedger(store: store), audit: store, sessions: store, revocations: store, newest: nil,
+        now: time.reading, steady: { time.now.since(Instant(milliseconds: 0)) }, logger: Logger(label: "test") { _ in SilentLog() })
+    }
+  }
+
+  private let party = RelyingParty(name: "wiki", entityID: "urn:wiki", consumers: [])
+
+  @Test func `are made there and nowhere else, sign by it, and are refused without it`() async throws {
+    let scene = Scene()
+    let keys = try await scene.load()
+    #expect(scene.vault.references.count == 2, "metadata and decryption go on without it")
+    let signer = try #require(keys.signer(for: party))
+    let signature = try signer.key.sign([1, 2], with: .rsaSHA256)
+    try VerificationKey(certificate: signer.certificate).verify(signature: signature, over: [1, 2], algorithm: .rsaSHA256)
+    await #expect(throws: RingProblem.self) { _ = try await scene.load(vaulted: false) }
+    scene.vault.isAway = true
+    let again = try await scene.load()
+    #expect(again.published().map(\.certificate) == keys.published().map(\.certificate), "metadata go on while it is away")
+    #expect(throws: CryptographyFault.self) { _ = try #require(again.signer(for: party)).key.sign([1], with: .rsaSHA256) }
+    #expect(try #require(again.metadataSigner).key.sign([1], with: .rsaSHA256).count == 256)
+  }
+
+  @Test func `that nobody needs are not left there: after a trial, a refusal, and when they are retired, also if it was away then`() async throws {
+    let scene = Scene()
+    let keys = try await scene.load()
+    let service = scene.service(keys)
+    _ = try await service.perform(.replace(.rsa, fresh: true, suspectSince: scene.time.now), dryRun: true, force: false, actor: "admin:eve")
+    #expect(scene.vault.references.count == 2)
+    let made = try await service.perform(.prepare(.rsa), dryRun: false, force: false, actor: "admin:eve")
+    await #expect(throws: RingProblem.self) { _ = try await service.perform(.prepare(.rsa), dryRun: false, force: false, actor: "admin:eve") }
+    #expect(scene.vault.references.count == 3)
+    _ = try await service.perform(.publish(made.key), dryRun: false, force: false, actor: "admin:eve")
+    scene.vault.isAway = true
+    await #expect(throws: SigningKeyVaultFault.self) {
+      _ = try await service.perform(.replace(.rsa, fresh: true, suspectSince: scene.time.now), dryRun: false, force: false, actor: "admin:eve")
+    }
+    _ = try await service.perform(.replace(.rsa, fresh: false, suspectSince: scene.time.now), dryRun: false, force: false, actor: "admin:eve")
+    try await keys.destroyRetired()
+    #expect(scene.vault.references.count == 3, "it could not be asked")
+    scene.vault.isAway = false
+    try await keys.destroyRetired()
+    #expect(scene.vault.references.count == 2)
+    // A key from a file would be no secret of the vault.
+    let key = try SigningKey.generate(.p256)
+    let certificate = try SelfSignedCertificate.make(
+      key: key, commonName: "a", notBefore: scene.time.now.adding(.seconds(-5)), notAfter: scene.time.now.adding(.days(3)))
+    await #expect(throws: RingProblem.self) {
+      _ = try await service.perform(
+        .import(key, certificate: certificate, notBefore: scene.time.now.adding(.seconds(-5)), notAfter: scene.time.now.adding(.days(3))),
+        dryRun: false,
+        force: true, actor: "admin:eve")
+    }
+  }
+
+  @Test func `or not: what was retired is written down to outlive a restore, and does not come alive with an older document`() async throws {
+    let scene = Scene()
+    let keys = try await scene.load()
+    let older = try #require(try await scene.store.document("token-signing-keys"))
+    let stolen = try #require(keys.signer(for: party)?.id)
+    let service = scene.service(keys)
+    _ = try await service.perform(.replace(.rsa, fresh: false, suspectSince: scene.time.now), dryRun: false, force: false, actor: "admin:eve")
+    let known = try await scene.store.revocations(of: .signingKeyRetired).map(\.revocation.subject)
+    #expect(known == [stolen])
+    // The store is put back.
+    let present = try #require(try await scene.store.document("token-signing-keys"))
+    try await scene.store.putDocument(
+      ProtectedDocument(name: older.name, ciphertext: older.ciphertext, version: present.version), audit: [])
+    let restored = try await scene.load(Set(known))
+    #expect(restored.signer(id: stolen) == nil && restored.ring[stolen]?.state == .retired)
+    #expect(try #require(restored.signer(for: party)).id != stolen, "another was made in its place")
   }
 }
 

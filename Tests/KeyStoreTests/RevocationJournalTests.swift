@@ -1,7 +1,9 @@
 import Bytes
+import Dispatch
 import Foundation
 import GatehouseTesting
 import Identity
+import Synchronization
 import Testing
 
 @testable import KeyStore
@@ -52,6 +54,22 @@ import Testing
     #expect(again.last == 2)
     try again.append(facts(3...3))
     #expect(try content() == whole)
+  }
+
+  @Test func `of two gateways at once is one chain, each fact in it once`() throws {
+    let journals = try (0..<2).map { _ in try RevocationJournal(path: path, key: key) }
+    let failures = Mutex<[String]>([])
+    let all = facts(1...118)
+    DispatchQueue.concurrentPerform(iterations: 8) { index in
+      for end in stride(from: Int64(1), through: 120, by: 3) {
+        // As the store tells: everything behind what this one knows of.
+        let journal = journals[index % 2]
+        let from = min(journal.last + 1, end)
+        do { try journal.append(Array(all[Int(from - 1)..<Int(min(end, 118))])) } catch { failures.withLock { $0.append("\(error)") } }
+      }
+    }
+    #expect(failures.withLock { $0 } == [])
+    #expect(try RevocationJournal.read(path, key: key) == all)
   }
 
   @Test func `of another key, or changed anywhere, is refused with the line and what to do`() throws {

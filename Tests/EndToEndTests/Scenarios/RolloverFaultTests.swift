@@ -319,4 +319,39 @@ struct RolloverFaultTests {
     }
     await gateway.remove()
   }
+
+  @Test("Backed up, destroyed, restored: a key that was retired since does not come alive, and everything else goes on as it was")
+  func restored() async throws {
+    let gateway = try await GatewayProcess(scenario: "rollover-restored")
+    do {
+      try await gateway.start()
+      try await gateway.admin(
+        "rp", "add", "--name", "watcher", "--entity-id", "urn:watcher", "--acs", "https://watcher.example/acs", "--owner", "bob@example.com")
+      try await gateway.admin("certs", "prepare")
+      try await gateway.admin("certs", "publish")
+      let next = try #require(try await keys(gateway).first { $0.state == "published" })
+      let stolen = try #require(try await keys(gateway).first { $0.state == "primary" })
+      let (passphrase, backup, config) = (gateway.folder + "/passphrase", gateway.folder + "/backup", gateway.folder + "/gateway.yaml")
+      try "a passphrase that nobody guesses\n".write(toFile: passphrase, atomically: true, encoding: .utf8)
+      let made = try await AdminTool.run(["backup", "--to", backup, "--passphrase-file", passphrase, "--config", config])
+      #expect(made.status == 0, "\(made.complaint)")
+      try await gateway.admin("certs", "replace", "--urgent")
+      #expect(try await answer(gateway).signer == next.certificate)
+      await gateway.stop()
+      for file in try FileManager.default.contentsOfDirectory(atPath: gateway.folder + "/data") where file != "revocations.journal" {
+        try FileManager.default.removeItem(atPath: gateway.folder + "/data/" + file)
+      }
+      let restored = try await AdminTool.run(["restore", "--from", backup, "--passphrase-file", passphrase, "--config", config])
+      #expect(restored.status == 0, "\(restored.complaint)")
+      try await gateway.start()
+      let (signer, shown) = try await answer(gateway)
+      #expect(signer == next.certificate && !shown.contains(stolen.certificate), "the stolen key stays dead")
+      #expect(try await keys(gateway).first { $0.id == stolen.id }?.state == "retired")
+      #expect(try await gateway.admin("rp", "show", "watcher").contains("bob@example.com"))
+    } catch {
+      await gateway.remove()
+      throw error
+    }
+    await gateway.remove()
+  }
 }
