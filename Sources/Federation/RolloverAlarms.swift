@@ -15,15 +15,16 @@ extension RolloverService: AlarmSource {
           .rolloverClock, subject: "clock",
           message: "The clock has jumped by \(seconds) s: certificates are not rolled over until it is right. Signing goes on.",
           remedy: "Look at the time service of this machine. If the clock is right as it is now, say so with `gatehouse certs trust-clock`.",
-          since: freeze.since))
+          since: freeze.since, condition: "frozen"))
     }
     for family in SigningKeyFamily.allCases {
       guard let primary = ring.primary(of: family) else { continue }
       let users = standings.filter { $0.family == family }
       guard !users.isEmpty else { continue }
-      alarms += changes(family, ring, policy, time, lagging: laggards(family, standings, ring, time).count)
+      let laggards = laggards(family, standings, ring, time)
+      alarms += changes(family, ring, policy, time, lagging: laggards.count)
       if let alarm = ending(primary, ring, policy, time) { alarms.append(alarm) }
-      for laggard in laggards(family, standings, ring, time) {
+      for laggard in laggards {
         if let blocked = laggard.blocked {
           alarms.append(
             Alarm(
@@ -36,7 +37,9 @@ extension RolloverService: AlarmSource {
         alarms.append(
           Alarm(
             .relyingPartyLagging, subject: laggard.name, severity: severity(laggard.deadline, policy, time),
-            message: "\(laggard.name) will refuse every sign-in from \(laggard.deadline) on (\(RolloverService.shown(reached)) or less are left).",
+            message: laggard.stays
+              ? "\(laggard.name) does not show the next certificate and stays on the present one, which ends \(laggard.deadline) (\(RolloverService.shown(reached)) or less are left)."
+              : "\(laggard.name) will refuse every sign-in from \(laggard.deadline) on (\(RolloverService.shown(reached)) or less are left).",
             remedy: "\(laggard.sentence) Then `\(laggard.command)`.", since: laggard.deadline.adding(.zero - reached),
             condition: "\(reached) \(laggard.command)"))
       }

@@ -10,8 +10,9 @@ package struct RolloverPlan: Sendable, Equatable {
     /// The key that it lacks; nil: it does not exist yet.
     package var key: String?
     package var level: ReadinessLevel
-    /// From then on its tokens are signed with the new key.
+    /// From then on its tokens are signed with the new key; where it `stays`, the end of its own.
     package var deadline: Instant
+    package var stays: Bool
     /// In one sentence, what its owner has to do.
     package var sentence: String
     /// What an administrator runs once that is done, or to keep it from breaking.
@@ -165,7 +166,8 @@ extension RolloverService {
       command = confirm
     }
     return RolloverPlan.Laggard(
-      name: party.name, key: key?.id, level: level, deadline: deadline, sentence: sentence, command: command, blocked: blocked)
+      name: party.name, key: key?.id, level: level, deadline: deadline, stays: party.staysAtTheEnd, sentence: sentence, command: command,
+      blocked: blocked)
   }
 
   /// The coming days in fast clock. Recorded, its digest goes into the audit, so that nobody can say afterwards that it had foreseen something else. Throws

@@ -136,8 +136,15 @@ package final class RolloverService: Sendable {
   private func take(
     _ time: Instant, _ standings: [PartyStanding], _ ready: (family: SigningKeyFamily, key: TokenSigningKeys.StoredKey, life: Duration)?
   ) async throws -> Bool {
-    try await keys.change { draft in
-      guard let step = Rollover.next(draft.ring, parties: standings, policy: draft.policy, now: time) else { return nil }
+    let registered = Dictionary(
+      parties.parties(where: { _ in true }).map { ($0.id.description, $0.signatureAlgorithm.family) }, uniquingKeysWith: { first, _ in first })
+    return try await keys.change { draft in
+      // A relying party that is gone, or signed for with another family now, keeps no key alive. Its own change is audited.
+      let before = draft.ring
+      draft.ring.forgetAssignments(besides: registered, now: time)
+      guard let step = Rollover.next(draft.ring, parties: standings, policy: draft.policy, now: time) else {
+        return draft.ring == before ? nil : []
+      }
       switch step {
       case .prepare(let family):
         guard let ready, ready.family == family else { return nil }

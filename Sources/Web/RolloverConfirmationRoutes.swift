@@ -45,7 +45,7 @@ struct RolloverConfirmationRoutes: Sendable {
   private func find(_ context: GatewayRequestContext) throws -> (RelyingParty, SigningKeyPlace, [UInt8]) {
     let (name, key, token) = (try segment("party", of: context), try segment("key", of: context), try segment("token", of: context))
     guard let party = services.parties.party(named: name), !party.disabled,
-      services.keys.addressToken("confirm", party.id, key).utf8.elementsEqual(token.utf8),
+      constantTimeEqual(Array(services.keys.addressToken("confirm", party.id, key).utf8), Array(token.utf8)),
       let found = services.keys.places.first(where: { $0.place.id == key && $0.place.state.isInMetadata })
     else { throw RequestFault.notFound("There is no such link, or its time is over.") }
     return (party, found.place, found.certificate)

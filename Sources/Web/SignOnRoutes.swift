@@ -105,17 +105,20 @@ struct SignOnRoutes: Sendable {
   private func ownMetadata(_ request: Request, _ context: GatewayRequestContext) throws -> Response {
     let (name, token) = (try segment("party", of: context), try segment("token", of: context))
     guard let party = services.parties.party(named: name),
-      services.keys.addressToken("metadata", party.id).utf8.elementsEqual(token.utf8)
+      constantTimeEqual(Array(services.keys.addressToken("metadata", party.id).utf8), Array(token.utf8))
     else { throw RequestFault.notFound("There is no relying party of this name and address.") }
+    let response = try metadata(for: party, cacheControl: "private, no-cache")
+    // Who asks for the head only has not read it.
+    guard request.method == .get else { return response }
     let visit = Visit(request, context, self)
     let program = String((request.headers[.userAgent] ?? "").prefix(64))
     services.rollover.ledger.notePoll(
       of: party.id, by: "\(visit.address.map { "\($0)" } ?? "-") \(program)", keys: services.keys.published(for: party).map(\.id), now: now())
-    return try metadata(for: party)
+    return response
   }
 
-  private func metadata(for party: RelyingParty?) throws -> Response {
-    let fields: HTTPFields = [.contentType: "application/samlmetadata+xml", .cacheControl: "public, max-age=300", .xContentTypeOptions: "nosniff"]
+  private func metadata(for party: RelyingParty?, cacheControl: String = "public, max-age=300") throws -> Response {
+    let fields: HTTPFields = [.contentType: "application/samlmetadata+xml", .cacheControl: cacheControl, .xContentTypeOptions: "nosniff"]
     return Response(status: .ok, headers: fields, body: .init(byteBuffer: ByteBuffer(bytes: try services.metadata.own(for: party))))
   }
 
