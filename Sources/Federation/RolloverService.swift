@@ -253,7 +253,7 @@ package final class RolloverService: Sendable {
 extension RolloverService: TokenObserver {
   package func noteToken(_ party: RelyingParty, key: String, session: [UInt8], now time: Instant) {
     // Where there is one key only there is nothing to find out.
-    guard keys.ring.published(for: nil, family: party.signatureAlgorithm.family).count > 1 else { return }
+    guard keys.showsSeveral(party.signatureAlgorithm.family) else { return }
     watch.noteToken(party.id, key: key, session: session, now: time)
   }
 

@@ -224,6 +224,11 @@ package final class TokenSigningKeys: Sendable {
     }
   }
 
+  /// Whether metadata shows more than one key of a family: then a change is under way, or one was.
+  func showsSeveral(_ family: SigningKeyFamily) -> Bool {
+    state.withLock { state in state.ring.places.count { $0.family == family && $0.state.isInMetadata } > 1 }
+  }
+
   /// One key by its id, while it can sign.
   package func signer(id: String) -> Signer? { state.withLock { $0.signers[id] } }
 
