@@ -64,7 +64,7 @@ extension RolloverService {
     }
     try await keys.refresh()
     let standings = standings(time)
-    let policy = keys.policy
+    let (policy, before) = (keys.policy, keys.ring)
     let made: TokenSigningKeys.StoredKey? =
       switch action {
       case .prepare(let family): dryRun ? nil : try await makeKey(family, policy, time)
@@ -93,17 +93,13 @@ extension RolloverService {
       for party in parties where ledger.record(of: party.id).blocked != nil { try await ledger.change(party.id, audit: []) { $0.blocked = nil } }
     }
     if case .rollBack(_, let parties, let reason) = action, !dryRun {
-      for party in parties { try await block(party, reason: reason, time) }
+      for party in parties {
+        guard let failed = before.signer(for: party.id.description, family: party.signatureAlgorithm.family)?.id else { continue }
+        try await ledger.change(party.id, audit: []) { $0.blocked = RolloverRecord.Block(key: failed, since: time, reason: reason) }
+      }
     }
     if case .replace(_, _, let since) = action { try await followUp(&report, since: since, standings, actor: actor, time) }
     return report
-  }
-
-  private func block(_ party: RelyingParty, reason: String, _ time: Instant) async throws {
-    guard let next = keys.ring.next(of: party.signatureAlgorithm.family)?.id ?? keys.ring.primary(of: party.signatureAlgorithm.family)?.id else {
-      return
-    }
-    try await ledger.change(party.id, audit: []) { $0.blocked = RolloverRecord.Block(key: next, since: time, reason: reason) }
   }
 
   private func apply(

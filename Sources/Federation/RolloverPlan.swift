@@ -115,6 +115,8 @@ extension RolloverService {
   /// that failed with it.
   func laggards(_ family: SigningKeyFamily, _ standings: [PartyStanding], _ ring: SigningKeyRing, _ time: Instant) -> [RolloverPlan.Laggard] {
     guard let primary = ring.primary(of: family) else { return [] }
+    // Before, a key that is made would end as soon as the present one.
+    let early = max(keys.policy.warnings.max() ?? .zero, keys.policy.certificateGenerationThreshold)
     let next = ring.next(of: family).flatMap { $0.state == .published ? $0 : nil }
     return standings.filter { $0.family == family }.sorted { $0.name < $1.name }.compactMap { party in
       if let held = ring.assignments[party.id].flatMap({ ring[$0] }), held.state == .retiring {
@@ -123,8 +125,8 @@ extension RolloverService {
           : nil
       }
       guard let next else {
-        // Nobody can follow by themselves who reads nothing: the earlier they hear of it, the better.
-        guard party.fetchInterval == nil, !party.isProbed, !party.keepsExpiredKey else { return nil }
+        // Nobody can follow by themselves who reads nothing: they hear of it with the first of the warnings.
+        guard party.fetchInterval == nil, !party.isProbed, !party.keepsExpiredKey, primary.notAfter.since(time) <= early else { return nil }
         return laggard(party, nil, level: .unknown, deadline: primary.notAfter)
       }
       guard ring.signer(for: party.id, family: family)?.id != next.id, isLate(party, next, ring, time) else { return nil }

@@ -216,9 +216,18 @@ package final class RolloverService: Sendable {
       guard let party = parties.party(id: conclusion.party) else { continue }
       if conclusion.works {
         ledger.noteUse(of: conclusion.key, by: party.id, detail: conclusion.detail, now: time)
-      } else {
+      } else if isNew(conclusion.key, for: party) {
         try await revert(party, from: conclusion.key, reason: conclusion.detail, actor: "gatehouse")
       }
+    }
+  }
+
+  /// Whether a failure may be the key's: it followed another one that is still there, and nobody has been seen to sign in with it.
+  private func isNew(_ key: String, for party: RelyingParty) -> Bool {
+    let ring = keys.ring
+    guard let place = ring[key], !ledger.record(of: party.id).evidence.contains(where: { $0.key == key && $0.level == .used }) else { return false }
+    return ring.places.contains { former in
+      former.family == place.family && former.prepared < place.prepared && (former.state == .primary || former.state == .retiring)
     }
   }
 

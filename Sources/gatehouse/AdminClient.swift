@@ -23,6 +23,13 @@ struct AdminOptions: ParsableArguments {
 struct AdminClient: Sendable {
   let socket: String
 
+  /// Where nobody listens that is said at once. For the whole process: it is never shut down.
+  private static let http: HTTPClient = {
+    var configuration = HTTPClient.Configuration()
+    configuration.connectionPool.retryConnectionEstablishment = false
+    return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+  }()
+
   struct Problem: Error, CustomStringConvertible {
     let description: String
   }
@@ -65,7 +72,7 @@ struct AdminClient: Sendable {
     let status: HTTPResponseStatus
     let data: Data
     do {
-      let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
+      let response = try await AdminClient.http.execute(request, timeout: .seconds(30))
       status = response.status
       data = Data((try await response.body.collect(upTo: 64 << 20)).readableBytesView)
     } catch {

@@ -236,6 +236,57 @@ final class RolloverHouse: Sendable {
   }
 }
 
+@Suite struct `A relying party` {
+  @Test func `that sends its visitors round in circles with the key it has always had is none of a rollover's business`() async throws {
+    let house = try await RolloverHouse()
+    let party = try await house.party("loops")
+    _ = try await house.party("other")
+    let first = try #require(house.signer(party))
+    try await house.run(62)
+    for session in [UInt8(1), 2] {
+      for _ in 0..<6 { house.rollover.noteToken(party, key: first, session: [session], now: house.now) }
+    }
+    try await house.run(3)
+    #expect(house.signer(party) == first && house.ledger.record(of: party.id).blocked == nil)
+    #expect(await !house.rollover.alarms().contains { $0.code == .relyingPartyKeyRefused })
+  }
+
+  @Test func `goes back alone by hand, is left there, and comes again when its owner says so`() async throws {
+    let house = try await RolloverHouse()
+    let (back, other) = (try await house.party("back"), try await house.party("other"))
+    for party in [back, other] { _ = try await house.rollover.confirm(party, key: nil, document: nil, detail: nil, actor: "admin:eve") }
+    try await house.run(62)
+    for party in [back, other] { _ = try await house.rollover.confirm(party, key: nil, document: nil, detail: nil, actor: "admin:eve") }
+    try await house.run(20)
+    let new = try #require(house.keys.ring.primary(of: .rsa)?.id)
+    #expect(house.signer(back) == new && house.signer(other) == new)
+    let report = try await house.rollover.perform(
+      .rollBack(.rsa, parties: [back], reason: "its monitoring"), dryRun: false, force: false, actor: "admin:eve")
+    #expect(house.signer(back) == report.key && report.key != new && house.signer(other) == new)
+    try await house.run(60)
+    #expect(house.signer(back) == report.key, "beyond the end of that key, too")
+    _ = try await house.rollover.confirm(back, key: new, document: nil, detail: "mended", actor: "admin:eve")
+    try await house.run(2)
+    #expect(house.signer(back) == house.signer(other))
+  }
+
+  @Test func `that is removed keeps no key alive`() async throws {
+    let house = try await RolloverHouse()
+    let pinned = try await house.party("pinned") {
+      $0.rollover = RolloverTraits()
+      $0.rollover?.keepsExpiredKey = true
+    }
+    _ = try await house.party("other")
+    let first = try #require(house.signer(pinned))
+    try await house.run(160)
+    #expect(house.signer(pinned) == first && house.keys.ring[first]?.state == .retiring)
+    try await house.house.store.remove(relyingParty: pinned.id, audit: [])
+    try await house.house.parties.refresh()
+    try await house.run(35)
+    #expect(house.keys.ring[first]?.state == .retired && house.keys.ring.assignments.isEmpty)
+  }
+}
+
 @Suite struct `A change of a key's state` {
   @Test func `is told for an hour, to those whom the family signs for, with what to do`() async throws {
     let house = try await RolloverHouse()

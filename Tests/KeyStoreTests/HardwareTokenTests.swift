@@ -72,12 +72,23 @@ import Testing
     let (keptThere, goneThere) = (
       try there.key(reference: kept.reference, publicKey: kept.key.publicKey), try there.key(reference: gone.reference, publicKey: gone.key.publicKey)
     )
-    for _ in 0..<20 { #expect(signs(keptThere) && signs(goneThere) && signs(gone.key)) }
-    try await there.destroyKey(reference: gone.reference)
-    for _ in 0..<20 { #expect(!signs(gone.key) && !signs(goneThere) && signs(kept.key) && signs(keptThere)) }
-    #expect(await here.alarms().isEmpty)
+    // SoftHSM gives both a general error now and then where two log in at once; that is a token that is away, and taken up again.
+    func soon(_ condition: () async -> Bool) async throws -> Bool {
+      for _ in 0..<300 {
+        if await condition() { return true }
+        try await Task.sleep(for: .milliseconds(100))
+      }
+      return false
+    }
+    for _ in 0..<20 { #expect(try await soon { signs(keptThere) && signs(goneThere) && signs(gone.key) }) }
+    #expect(try await soon { (try? await there.destroyKey(reference: gone.reference)) != nil })
+    for _ in 0..<20 {
+      #expect(try await soon { signs(kept.key) && signs(keptThere) })
+      #expect(!signs(gone.key) && !signs(goneThere))
+    }
+    #expect(try await soon { await here.alarms().isEmpty })
     await here.close()
-    #expect(signs(keptThere))
+    #expect(try await soon { signs(keptThere) })
     await there.close()
   }
 

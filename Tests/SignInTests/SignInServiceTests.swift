@@ -56,10 +56,10 @@ struct SignInServiceTests {
       policies: LockoutPolicies(standard: policy), now: time.reading, logger: Logger(label: "test"))
   }
 
-  private func request(_ user: String = "alice@contoso.com", password: String = "x", address: String? = nil) -> SignInRequest {
+  private func request(_ user: String = "alice@contoso.com", password: String = "x", address: String? = nil, deadline: Duration = .seconds(5)) -> SignInRequest {
     SignInRequest(
       userName: user, password: Secret(password.utf8), address: address.flatMap { IPAddress($0) }, application: nil, correlation: nil,
-      wanting: .none, deadline: Deadline(after: .seconds(5)))
+      wanting: .none, deadline: Deadline(after: deadline))
   }
 
   private func reason(_ answer: SignInAnswer) -> RefusalReason? {
@@ -173,7 +173,8 @@ struct SignInServiceTests {
   func parallelRightPasswords() async throws {
     let service = service()
     let yes = await withTaskGroup(of: Bool.self) { group in
-      for _ in 0..<100 { group.addTask { await service.signIn(request(), frontEnd: frontEnd).verdict == .accepted(person) } }
+      // All other tests run beside this one: what is asked here is not how long a hundred take.
+      for _ in 0..<100 { group.addTask { await service.signIn(request(deadline: .seconds(300)), frontEnd: frontEnd).verdict == .accepted(person) } }
       return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
     }
     #expect(yes == 100)

@@ -110,7 +110,7 @@ struct Certificates: AsyncParsableCommand {
         ["WHEN", "WHAT", "KEY", "RELYING PARTY", "UNTIL"],
         plan.events.map { [shown($0.time), $0.what, $0.key, $0.relyingParty ?? "-", shown($0.until)] })
       let laggards = plan.families.flatMap(\.laggards)
-      if laggards.isEmpty, plan.chores.isEmpty { return print("\nNobody has to do anything.") }
+      if laggards.isEmpty, plan.chores.isEmpty { return print("\nNobody has to do anything now.") }
       if !plan.chores.isEmpty { print("\nWhat you have to do:") }
       for chore in plan.chores { tell(chore.subject, chore.deadline, chore.what, chore.command) }
       if !laggards.isEmpty { print("\nWho will break unless somebody acts:") }

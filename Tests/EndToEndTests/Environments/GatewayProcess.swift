@@ -43,8 +43,7 @@ final class GatewayProcess: Sendable {
     let configuration = """
       node: \(scenario)
       publicURL: https://localhost:\(publicPort)
-      dataDirectory: \(options.dataDirectory ?? "data")
-      admin: {socket: data/admin.sock}
+      dataDirectory: \(options.dataDirectory.map { "\($0)\nadmin: {socket: data/admin.sock}" } ?? "data")
       listeners:
         public:
           address: 127.0.0.1:\(publicPort)
