@@ -56,7 +56,9 @@ struct SignInServiceTests {
       policies: LockoutPolicies(standard: policy), now: time.reading, logger: Logger(label: "test"))
   }
 
-  private func request(_ user: String = "alice@contoso.com", password: String = "x", address: String? = nil, deadline: Duration = .seconds(5)) -> SignInRequest {
+  private func request(_ user: String = "alice@contoso.com", password: String = "x", address: String? = nil, deadline: Duration = .seconds(5))
+    -> SignInRequest
+  {
     SignInRequest(
       userName: user, password: Secret(password.utf8), address: address.flatMap { IPAddress($0) }, application: nil, correlation: nil,
       wanting: .none, deadline: Deadline(after: deadline))

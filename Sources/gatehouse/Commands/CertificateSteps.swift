@@ -172,14 +172,20 @@ extension Certificates {
     static let configuration = CommandConfiguration(
       abstract: "Take over a key with its certificate, for instance AD FS's or one that a CA issued. It is published by hand afterwards.")
     @OptionGroup var step: StepOptions
+    @Argument(help: "A file with both: PFX (PKCS#12), or PEM.") var file: String?
     @Option(name: .long, help: "PEM file of the certificate.") var certificate: String?
     @Option(name: .long, help: "PEM file of the private key (PKCS#8, without a password).") var key: String?
-    @Option(name: .long, help: "A PFX (PKCS#12) file with both.") var pfx: String?
+    @Option(name: .long, help: "The same as the file alone, where it is PFX.") var pfx: String?
     @Option(name: .long, help: "A file with the PFX file's password in its first line.") var passwordFile: String?
 
     func run() async throws {
       var request = RolloverRequest()
-      (request.privateKey, request.certificate) = try KeyFiles.read(certificate: certificate, key: key, pfx: pfx, passwordFile: passwordFile)
+      guard [file, pfx, certificate].count(where: { $0 != nil }) == 1 else {
+        throw ValidationError("Give one file with key and certificate, or --certificate and --key.")
+      }
+      let both = try file.flatMap { try KeyFiles.isPEM($0) ? $0 : nil }
+      (request.privateKey, request.certificate) = try KeyFiles.read(
+        certificate: both ?? certificate, key: both ?? key, pfx: both == nil ? file ?? pfx : nil, passwordFile: passwordFile)
       try await step.take("import", request)
     }
   }

@@ -30,6 +30,8 @@ enum KeyFiles {
     return (secret.base64, own.base64)
   }
 
+  static func isPEM(_ path: String) throws -> Bool { String(decoding: try bytes(path), as: UTF8.self).contains("-----BEGIN ") }
+
   private static func bytes(_ path: String) throws -> [UInt8] {
     guard let data = FileManager.default.contents(atPath: path), data.count <= 1 << 20 else { throw ValidationError("\(path) cannot be read.") }
     return Array(data)

@@ -172,7 +172,9 @@ struct RolloverPlanTests {
       try await LeashedProcess.run(
         "/usr/bin/openssl",
         ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "20", "-subj", "/CN=ca", "-keyout", folder + "/a.key", "-out", folder + "/a.pem"])
-      try await gateway.admin("certs", "import", "--certificate", folder + "/a.pem", "--key", folder + "/a.key")
+      let both = try String(contentsOfFile: folder + "/a.key", encoding: .utf8) + String(contentsOfFile: folder + "/a.pem", encoding: .utf8)
+      try both.write(toFile: folder + "/both.pem", atomically: true, encoding: .utf8)
+      try await gateway.admin("certs", "import", folder + "/both.pem")
       try await gateway.admin("certs", "publish")
       try await gateway.admin("certs", "promote", "--force")
       try await gateway.admin("certs", "policy", "--warning", "30d")
