@@ -25,9 +25,50 @@ package final class RelyingPartyDirectory: Sendable {
     var version: Int64 = -1
     var byEntityID: [[UInt8]: RelyingParty] = [:]
     var byID: [Identifier: RelyingParty] = [:]
+    var byName: [[UInt8]: Identifier] = [:]
     /// Filled as parties are used: ten thousand need not be worked out at the start.
     var prepared: [Identifier: PreparedParty] = [:]
-    var needs = AttributeRequest.none
+    var wanted = WantedAttributes()
+    /// What comes of `wanted`; asked for with every token.
+    var request = AttributeRequest.none
+
+    mutating func remove(_ id: Identifier) {
+      guard let party = byID.removeValue(forKey: id) else { return }
+      byEntityID[Array(party.entityID.utf8)] = nil
+      byName[Array(party.name.utf8)] = nil
+      prepared[id] = nil
+      wanted.count(party, by: -1)
+    }
+
+    mutating func add(_ party: RelyingParty) {
+      byID[party.id] = party
+      byEntityID[Array(party.entityID.utf8)] = party
+      byName[Array(party.name.utf8)] = party.id
+      wanted.count(party, by: 1)
+    }
+  }
+
+  /// Which attributes how many relying parties want: counted up and down, since a change of one of ten thousand must not go through all.
+  private struct WantedAttributes {
+    private var uses: [String: (name: String, count: Int)] = [:]
+    private var groups = 0
+
+    mutating func count(_ party: RelyingParty, by step: Int) {
+      guard !party.disabled else { return }
+      let needs = ClaimTable.needs(party)
+      if needs.groups { groups += step }
+      for name in needs.attributes {
+        let key = asciiLowercased(name)
+        uses[key, default: (name, 0)].count += step
+        if uses[key]?.count == 0 { uses[key] = nil }
+      }
+    }
+
+    /// Of more than a question can have, those that most relying parties want.
+    var request: AttributeRequest {
+      let names = uses.values.sorted { ($1.count, $0.name) < ($0.count, $1.name) }.prefix(64).map(\.name)
+      return AttributeRequest(attributes: Array(names), groups: groups > 0)
+    }
   }
 
   package init(store: any RelyingPartyStore) { self.store = store }
@@ -36,24 +77,22 @@ package final class RelyingPartyDirectory: Sendable {
   package func refresh() async throws {
     let version = try await store.relyingPartiesVersion()
     guard table.withLock({ $0.version != version }) else { return }
-    let before = table.withLock { $0.byID }
-    let (changed, all) = try await store.relyingParties(besides: before.mapValues(\.version))
-    var parties = before.filter { all.contains($0.key) }
-    for party in changed { parties[party.id] = party }
-    let needs = RelyingPartyDirectory.needs(of: parties.values)
-    let byEntityID = Dictionary(parties.values.map { (Array($0.entityID.utf8), $0) }, uniquingKeysWith: { first, _ in first })
-    let complete = parties
+    let known = table.withLock { $0.byID.mapValues(\.version) }
+    let (changed, all) = try await store.relyingParties(besides: known)
     table.withLock { table in
-      // What was worked out of those that are as they were is kept.
-      let prepared = table.prepared.filter { complete[$0.key]?.version == $0.value.party.version }
-      table = Table(version: version, byEntityID: byEntityID, byID: complete, prepared: prepared, needs: needs)
+      for id in table.byID.keys.filter({ !all.contains($0) }) { table.remove(id) }
+      // First all go, then all come: two may have exchanged their entityIDs.
+      for party in changed { table.remove(party.id) }
+      for party in changed { table.add(party) }
+      table.request = table.wanted.request
+      table.version = version
     }
   }
 
   package func party(entityID: String) -> RelyingParty? { table.withLock { $0.byEntityID[Array(entityID.utf8)] } }
   package func party(id: Identifier) -> RelyingParty? { table.withLock { $0.byID[id] } }
   package func party(named name: String) -> RelyingParty? {
-    table.withLock { table in table.byID.values.first { $0.name.utf8.elementsEqual(name.utf8) } }
+    table.withLock { table in table.byName[Array(name.utf8)].flatMap { table.byID[$0] } }
   }
 
   package var parties: [RelyingParty] { table.withLock { Array($0.byID.values) }.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) } }
@@ -73,17 +112,5 @@ package final class RelyingPartyDirectory: Sendable {
 
   /// What the directory is asked for at a sign-in, so that a session can serve every relying party: all that any of them is told of a person, up to the
   /// 64 attributes that a question can have. What has no room there is looked up when it is needed.
-  package var attributeRequest: AttributeRequest { table.withLock { $0.needs } }
-
-  private static func needs(of parties: some Collection<RelyingParty>) -> AttributeRequest {
-    var counted: [String: (name: String, uses: Int)] = [:]
-    var groups = false
-    for party in parties where !party.disabled {
-      let needs = ClaimTable.needs(party)
-      groups = groups || needs.groups
-      for name in needs.attributes { counted[asciiLowercased(name), default: (name, 0)].uses += 1 }
-    }
-    let names = counted.values.sorted { ($1.uses, $0.name) < ($0.uses, $1.name) }.prefix(64).map(\.name)
-    return AttributeRequest(attributes: Array(names), groups: groups)
-  }
+  package var attributeRequest: AttributeRequest { table.withLock { $0.request } }
 }

@@ -63,6 +63,41 @@ import XMLSecurity
     #expect(directory.count == 10_001)
   }
 
+  @Test func `knows after any number of changes what a fresh copy knows`() async throws {
+    var dice = SeededGenerator(seed: 7)
+    let store = InMemoryStore()
+    let directory = RelyingPartyDirectory(store: store)
+    var known: [RelyingParty] = []
+    for round in 0..<120 {
+      switch known.isEmpty ? 0 : Int.random(in: 0..<5, using: &dice) {
+      case 0, 1:
+        let party = Self.party(round) {
+          $0.claims = [ClaimRule(name: "c", sources: [.directory(["mail", "Mail", "cn", "sn"].randomElement(using: &dice) ?? "mail")])]
+        }
+        try await store.add(party, audit: [])
+      case 2:
+        var party = try #require(known.randomElement(using: &dice))
+        party.disabled.toggle()
+        try await store.update(party, audit: [])
+      case 3:
+        var party = try #require(known.randomElement(using: &dice))
+        (party.name, party.entityID) = ("renamed\(round)", "urn:renamed:\(round)")
+        party.claims = []
+        try await store.update(party, audit: [])
+      default: try await store.remove(relyingParty: try #require(known.randomElement(using: &dice)).id, audit: [])
+      }
+      if round % 3 == 0 { try await directory.refresh() }
+      known = try await store.relyingParties()
+    }
+    try await directory.refresh()
+    let fresh = RelyingPartyDirectory(store: store)
+    try await fresh.refresh()
+    #expect(directory.parties == fresh.parties && directory.count == known.count)
+    let (one, other) = (directory.attributeRequest, fresh.attributeRequest)
+    #expect(Set(one.attributes.map { $0.lowercased() }) == Set(other.attributes.map { $0.lowercased() }) && one.groups == other.groups)
+    for party in known { #expect(directory.party(named: party.name) == party && directory.party(entityID: party.entityID) == party) }
+  }
+
   @Test func `compares names byte by byte`() async throws {
     let store = InMemoryStore()
     try await store.add(Self.party(1) { $0.entityID = "urn:caf\u{e9}" }, audit: [])
