@@ -29,8 +29,8 @@ package struct PartyStanding: Sendable, Equatable {
   package var levels: [String: ReadinessLevel] = [:]
   /// It followed an earlier rollover by reading its metadata: that it fetched the key is then enough.
   package var followsMetadata = false
-  /// The key that it failed with: nobody is moved to that unasked.
-  package var blocked: String?
+  /// The keys that it failed with: it is moved to none of them unasked.
+  package var blocked: Set<String> = []
   /// It reads the first key of metadata only: its key and their order flip together, at the end of the old one.
   package var readsFirstKeyOnly = false
   /// It pins the key and does not look at dates: it stays on its key when that ends.
@@ -55,7 +55,7 @@ package struct PartyStanding: Sendable, Equatable {
 
   /// Whether it may be moved to the key ahead of the primary's end. That it fetched metadata never suffices alone: it may have read and not used it.
   package func isReady(for key: String) -> Bool {
-    guard blocked != key, !readsFirstKeyOnly else { return false }
+    guard !blocked.contains(key), !readsFirstKeyOnly else { return false }
     let level = level(for: key)
     // Where it can be tried nothing else counts: a probe finds out what owners and documents overlook.
     guard !isProbed else { return level >= .probed }

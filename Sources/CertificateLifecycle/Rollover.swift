@@ -37,7 +37,7 @@ package enum Rollover {
     // Whoever was held on a former key moves on as soon as it can, and at the end of that key in any case.
     let released = parties.filter { party in
       guard let held = ring.assignments[party.id].flatMap({ ring[$0] }), held.family == family, held.state == .retiring else { return false }
-      return party.isReady(for: primary.id) || held.notAfter <= now && !party.staysAtTheEnd && party.blocked != primary.id
+      return party.isReady(for: primary.id) || held.notAfter <= now && !party.staysAtTheEnd && !party.blocked.contains(primary.id)
     }
     if !released.isEmpty { return .move(released.map(\.id).sorted(), to: primary.id) }
     let left = primary.notAfter.since(now)
@@ -55,7 +55,7 @@ package enum Rollover {
     if !ready.isEmpty, ready.count < waiting.count { return .move(ready.map(\.id).sorted(), to: next.id) }
     if ready.count == waiting.count { return .promote(next.id, holding: []) }
     guard left <= .zero else { return nil }
-    return .promote(next.id, holding: waiting.filter { $0.staysAtTheEnd || $0.blocked == next.id }.map(\.id).sorted())
+    return .promote(next.id, holding: waiting.filter { $0.staysAtTheEnd || $0.blocked.contains(next.id) }.map(\.id).sorted())
   }
 
   /// Whether a key was in metadata for as long as the policy wants, and can sign now. One that was published in the future was so by another clock.

@@ -105,14 +105,14 @@ package struct SigningKeyRing: Sendable, Equatable, Codable {
     return primary(of: family)
   }
 
-  /// What metadata shows, in its order: the signer first (some relying parties read one key only), then by age. Keys of another family are for those who
-  /// chose them, and not shown.
+  /// What metadata shows, in its order: the signer first (some relying parties read one key only), then by age. ECDSA keys are shown to those only who chose
+  /// them; these are shown the RSA keys as well, behind, for what was signed before they chose.
   package func published(for party: String?, family: SigningKeyFamily) -> [SigningKeyPlace] {
     let first = signer(for: party, family: family)
     let rest = places.filter { $0.family == family && $0.state.isInMetadata && $0.id != first?.id }.sorted {
       ($0.prepared, $0.id) < ($1.prepared, $1.id)
     }
-    return (first.map { [$0] } ?? []) + rest
+    return (first.map { [$0] } ?? []) + rest + (family == .ecdsa ? published(for: party, family: .rsa) : [])
   }
 
   /// Whether a key is one that somebody's tokens are signed with now.

@@ -131,9 +131,7 @@ package final class ProbeService: Sendable {
       switch verdict {
       case .works: record.add(.init(key: id, level: .probed, time: time, detail: "a sign-in of the probe user succeeded"))
       case .refused:
-        record.evidence.removeAll { $0.key == id }
-        record.blocked = .init(
-          key: id, since: record.blocked?.key == id ? record.blocked?.since ?? time : time, reason: "the probe failed: \(detail)")
+        record.block(.init(key: id, since: time, reason: "the probe failed: \(detail)"))
       case .unusable: break
       }
     }

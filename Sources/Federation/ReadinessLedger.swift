@@ -31,7 +31,7 @@ package final class ReadinessLedger: Sendable {
       var fresh: [Identifier: RolloverRecord] = [:]
       for record in stored {
         let mine = state.records[record.relyingParty]
-        if mine?.version != record.version, mine?.blocked != record.blocked || mine?.evidence.count != record.evidence.count { state.generation += 1 }
+        if mine?.version != record.version, mine?.blocks != record.blocks || mine?.evidence.count != record.evidence.count { state.generation += 1 }
         guard let mine, state.unwritten.contains(record.relyingParty) else {
           fresh[record.relyingParty] = record
           continue

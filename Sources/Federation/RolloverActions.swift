@@ -90,12 +90,15 @@ extension RolloverService {
     try await journalRetired()
     guard var report else { throw RingProblem("Nothing was done.") }
     if case .promote(_, _, let parties) = action, !dryRun {
-      for party in parties where ledger.record(of: party.id).blocked != nil { try await ledger.change(party.id, audit: []) { $0.blocked = nil } }
+      for party in parties where ledger.record(of: party.id).block(of: report.key) != nil {
+        let key = report.key
+        try await ledger.change(party.id, audit: []) { $0.unblock(key) }
+      }
     }
     if case .rollBack(_, let parties, let reason) = action, !dryRun {
       for party in parties {
         guard let failed = before.signer(for: party.id.description, family: party.signatureAlgorithm.family)?.id else { continue }
-        try await ledger.change(party.id, audit: []) { $0.blocked = RolloverRecord.Block(key: failed, since: time, reason: reason) }
+        try await ledger.change(party.id, audit: []) { $0.block(.init(key: failed, since: time, reason: reason)) }
       }
     }
     if case .replace(_, _, let since) = action { try await followUp(&report, since: since, standings, actor: actor, time) }

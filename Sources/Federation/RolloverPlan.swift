@@ -136,7 +136,7 @@ extension RolloverService {
 
   /// Whether a relying party that is not ready for a key has no excuse: metadata that it reads shows the key for longer than it takes to read it twice.
   private func isLate(_ party: PartyStanding, _ key: SigningKeyPlace, _ ring: SigningKeyRing, _ time: Instant) -> Bool {
-    if party.blocked == key.id { return true }
+    if party.blocked.contains(key.id) { return true }
     if party.movesByProofOnly { return !party.isReady(for: key.id) }
     guard !party.keepsExpiredKey, party.level(for: key.id) < .fetched else { return false }
     guard let interval = party.fetchInterval, let published = key.published else { return true }
@@ -145,7 +145,7 @@ extension RolloverService {
 
   private func laggard(_ party: PartyStanding, _ key: SigningKeyPlace?, level: ReadinessLevel, deadline: Instant) -> RolloverPlan.Laggard {
     let id = Identifier(party.id)
-    let blocked = id.flatMap { ledger.record(of: $0).blocked }.flatMap { $0.key == key?.id ? $0 : nil }
+    let blocked = id.flatMap { id in key.flatMap { ledger.record(of: id).block(of: $0.id) } }
     let isTenant = party.movesByProofOnly
     let confirm = "gatehouse certs confirm --rp \(party.name)" + (isTenant ? " --document entra.json" : "")
     let sentence: String

@@ -58,7 +58,8 @@ package struct RolloverRecord: Sendable, Equatable, Codable {
   package var relyingParty: Identifier
   package var pollers: [Poller] = []
   package var evidence: [Evidence] = []
-  package var blocked: Block?
+  /// One for each key, the latest last.
+  package var blocks: [Block] = []
   /// When it was last seen to follow a rollover by reading metadata alone.
   package var followed: Instant?
   /// For compare-and-swap; the store increments it.
@@ -85,8 +86,22 @@ package struct RolloverRecord: Sendable, Equatable, Codable {
     evidence.removeAll { $0.key == fresh.key && $0.level == fresh.level }
     evidence.append(fresh)
     if evidence.count > RolloverRecord.mostEvidence { evidence.removeFirst(evidence.count - RolloverRecord.mostEvidence) }
-    if blocked?.key == fresh.key, fresh.level >= .configured { blocked = nil }
+    if fresh.level >= .configured { unblock(fresh.key) }
   }
+
+  /// Nobody is moved to this key unasked. Since when, stays as it was first said.
+  package mutating func block(_ fresh: Block) {
+    var fresh = fresh
+    if let known = blocks.first(where: { $0.key == fresh.key }) { fresh.since = known.since }
+    evidence.removeAll { $0.key == fresh.key }
+    blocks.removeAll { $0.key == fresh.key }
+    blocks.append(fresh)
+    if blocks.count > 16 { blocks.removeFirst() }
+  }
+
+  package mutating func unblock(_ key: String) { blocks.removeAll { $0.key == key } }
+
+  package func block(of key: String) -> Block? { blocks.first { $0.key == key } }
 
   /// The clients that read metadata regularly now.
   package func regularPollers(_ now: Instant) -> [Poller] { pollers.filter { $0.isRegular && !$0.isGone(now) } }
@@ -113,7 +128,7 @@ package struct RolloverRecord: Sendable, Equatable, Codable {
       for evidence in evidence where evidence.level == .configured { standing.levels[evidence.key] = .configured }
       (standing.followsMetadata, standing.movesByProofOnly, standing.fetchInterval) = (false, true, nil)
     }
-    standing.blocked = blocked?.key
+    standing.blocked = Set(blocks.map(\.key))
     standing.fetchInterval = regularPollers(now).compactMap(\.interval).max()
     return standing
   }
@@ -135,7 +150,7 @@ package struct RolloverRecord: Sendable, Equatable, Codable {
     for evidence in other.evidence where !merged.evidence.contains(where: { $0.key == evidence.key && $0.level == evidence.level }) {
       merged.evidence.append(evidence)
     }
-    if let theirs = other.blocked, (merged.blocked?.since).map({ $0 < theirs.since }) ?? true { merged.blocked = theirs }
+    for block in other.blocks where merged.block(of: block.key) == nil { merged.blocks.append(block) }
     if let theirs = other.followed { merged.followed = max(merged.followed ?? theirs, theirs) }
     return merged
   }

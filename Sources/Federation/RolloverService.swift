@@ -243,8 +243,7 @@ package final class RolloverService: Sendable {
     var now: String?
     let block = event(.relyingPartyKeyReverted, party.name, actor, ["key": key, "reason": reason], time)
     try await ledger.change(party.id, audit: [block]) {
-      $0.blocked = RolloverRecord.Block(key: key, since: time, reason: reason)
-      $0.evidence.removeAll { $0.key == key }
+      $0.block(RolloverRecord.Block(key: key, since: time, reason: reason))
     }
     try await keys.change { draft in
       guard draft.ring.signer(for: id, family: family)?.id == key else { return nil }

@@ -22,12 +22,12 @@ package enum RolloverRecordStoreContract {
       var record = RolloverRecord(relyingParty: wiki.id)
       for second in 0..<4 { record.notePoll(by: "192.0.2.1 shibboleth", keys: ["k"], now: Sample.time.adding(.seconds(second))) }
       record.add(.init(key: "k", level: .confirmed, time: Sample.time, detail: "é"))
-      record.blocked = .init(key: "l", since: Sample.time, reason: "loops")
+      record.block(.init(key: "l", since: Sample.time, reason: "loops"))
       try await store.putRolloverRecord(record, audit: [Sample.event(.relyingPartyKeyConfirmed)])
       record.version = 1
       #expect(try await store.rolloverRecords() == [record])
       #expect(try await store.find(AuditQuery()).map(\.event.kind) == [.relyingPartyKeyConfirmed])
-      record.blocked = nil
+      record.unblock("l")
       let before = try await store.rolloverRecordsVersion()
       #expect(try await store.rolloverRecordsVersion() == before)
       try await store.putRolloverRecord(record, audit: [])

@@ -180,7 +180,8 @@ struct AdminRolloverRoutes: Sendable {
       let laggard = laggards[party.name]
       return ReadinessMessage(
         relyingParty: party.name, family: family.rawValue, signer: signer, next: next, level: level.rawValue, readiness: level.word,
-        ready: signer == asked && laggard == nil || standing?.isReady(for: asked) ?? false, blocked: record.blocked?.reason, what: laggard?.sentence,
+        ready: signer == asked && laggard == nil || standing?.isReady(for: asked) ?? false, blocked: record.blocks.last?.reason,
+        what: laggard?.sentence,
         command: laggard?.command, deadline: laggard.flatMap { $0.deadline == Instant(milliseconds: .max) ? nil : $0.deadline },
         owner: party.rollover?.owner, ownMetadataUrl: federation.ownMetadataURL(of: party),
         confirmationUrl: next.map { federation.confirmationURL(of: party, key: $0) },

@@ -65,7 +65,7 @@ struct RolloverTests {
 
   @Test("At the end of the old key who failed with the new one, and who pins the old one, is held on it; everybody else moves")
   func theEnd() {
-    let failed = Life.party("failed") { $0.blocked = "new" }
+    let failed = Life.party("failed") { $0.blocked = ["new"] }
     let pinned = Life.party("pinned") { $0.keepsExpiredKey = true }
     let first = Life.party("reads the first only") { $0.readsFirstKeyOnly = true }
     let shown = ring(Life.key("old", .primary, ends: 100), Life.key("new", .published, made: 60, ends: 160))
@@ -102,6 +102,20 @@ struct RolloverTests {
     #expect(next(ring(at: 100), [Life.party("late") { $0.levels = ["new": .confirmed] }], at: 90) == .move(["id of late"], to: "new"))
     #expect(next(ring(at: 100), [Life.party("late")], at: 100) == .move(["id of late"], to: "new"))
     #expect(next(ring(at: 100), [Life.party("late") { $0.keepsExpiredKey = true }], at: 400) == nil)
+  }
+
+  @Test("Who failed with one key and then with the next stays where it was through both")
+  func blockedTwice() {
+    var old = Life.key("old", .retiring, ends: 100)
+    old.unused = nil
+    let party = Life.party("pinned by mistake") { $0.blocked = ["second", "third"] }
+    var ring = ring(old, Life.key("second", .primary, made: 60, ends: 160), assignments: [party.id: "old"])
+    #expect(next(ring, [party, Life.party("other")], at: 110) == nil)
+    ring.places.append(Life.key("third", .published, made: 120, ends: 220))
+    #expect(next(ring, [party], at: 160) == .promote("third", holding: [party.id]))
+    #expect((try? ring.promote("third", holding: [party.id], now: Life.at(160))) != nil)
+    #expect(ring.assignments == [party.id: "old"])
+    #expect(next(ring, [party], at: 165) == nil)
   }
 
   @Test("A retiring key goes when nobody has used it for long enough, and not before")
@@ -161,7 +175,7 @@ struct RolloverTests {
       for place in ring.places where place.state.isInMetadata && Int.random(in: 0..<8, using: &dice) == 0 {
         parties[party].levels[place.id] = ReadinessLevel.allCases.randomElement(using: &dice)
       }
-      if Int.random(in: 0..<40, using: &dice) == 0 { parties[party].blocked = ring.places.randomElement(using: &dice)?.id }
+      if Int.random(in: 0..<40, using: &dice) == 0 { parties[party].blocked.formUnion(ring.places.suffix(2).map(\.id)) }
       let before = ring
       guard let step = next(ring, parties, at: now) else { continue }
       if case .prepare(let family) = step {
@@ -175,7 +189,7 @@ struct RolloverTests {
         guard signer.id != before.signer(for: party.id, family: party.family)?.id else { continue }
         let published = try #require(signer.published)
         #expect(Life.at(now).since(published) >= policy.certificatePromotionThreshold, "\(signer.id) signs for \(party.name) at \(now)")
-        #expect(party.blocked != signer.id)
+        #expect(!party.blocked.contains(signer.id))
       }
     }
     #expect(made > 5)

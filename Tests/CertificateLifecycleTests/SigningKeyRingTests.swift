@@ -53,13 +53,13 @@ struct SigningKeyRingTests {
     #expect(ring.signer(for: "wiki", family: .rsa)?.id == "old")
   }
 
-  @Test("Metadata shows the signer first, so that key and order flip together for who reads one key only, and never another family")
+  @Test("Metadata shows the signer first, so that key and order flip together for who reads one key only, and ECDSA only to those who chose it")
   func published() throws {
     var ring = ring(
       Life.key("gone", .retired), Life.key("former", .retiring, made: 1), Life.key("old", .primary, made: 2), Life.key("new", .published, made: 3),
       Life.key("secret", .prepared, made: 4), Life.key("curve", .primary, .ecdsa))
     #expect(ring.published(for: "wiki", family: .rsa).map(\.id) == ["old", "former", "new"])
-    #expect(ring.published(for: "wiki", family: .ecdsa).map(\.id) == ["curve"])
+    #expect(ring.published(for: "wiki", family: .ecdsa).map(\.id) == ["curve", "old", "former", "new"], "what was signed before it chose them")
     try ring.assign(["wiki"], to: "new", now: Life.at(5))
     #expect(ring.published(for: "wiki", family: .rsa).map(\.id) == ["new", "former", "old"])
     #expect(ring.published(for: nil, family: .rsa).map(\.id) == ["old", "former", "new"])

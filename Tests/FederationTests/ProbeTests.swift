@@ -106,7 +106,7 @@ private final class ProbedParty: ProbeBrowser {
     let scene = try await scene()
     let next = try next(scene)
     #expect(try await scene.probes.run(scene.party, key: next.id).verdict == .refused)
-    #expect(scene.house.ledger.record(of: scene.party.id).blocked?.key == next.id)
+    #expect(scene.house.ledger.record(of: scene.party.id).blocks.map(\.key) == [next.id])
     try await scene.house.run(45)
     #expect(scene.house.signer(scene.party) != next.id, "held beyond the end of its key")
     #expect(scene.house.keys.ring.primary(of: .rsa)?.id == next.id)
@@ -124,7 +124,7 @@ private final class ProbedParty: ProbeBrowser {
     scene.outside.mood.withLock { $0 = mood }
     let report = try await scene.probes.run(scene.party, key: try next(scene).id)
     #expect(report.verdict == .unusable && !report.control.detail.isEmpty)
-    #expect(scene.house.ledger.record(of: scene.party.id).blocked == nil)
+    #expect(scene.house.ledger.record(of: scene.party.id).blocks.isEmpty)
     #expect(scene.outside.seen.withLock { $0.count } <= 26, "it follows no redirects without end")
   }
 

@@ -247,7 +247,7 @@ final class RolloverHouse: Sendable {
       for _ in 0..<6 { house.rollover.noteToken(party, key: first, session: [session], now: house.now) }
     }
     try await house.run(3)
-    #expect(house.signer(party) == first && house.ledger.record(of: party.id).blocked == nil)
+    #expect(house.signer(party) == first && house.ledger.record(of: party.id).blocks.isEmpty)
     #expect(await !house.rollover.alarms().contains { $0.code == .relyingPartyKeyRefused })
   }
 

@@ -86,7 +86,12 @@ struct RelyingParties: AsyncParsableCommand {
       var change = try options.change()
       try fill(&change, metadata: metadata, pin: pin)
       change.consumers = acs.isEmpty ? nil : acs
-      try show(try await admin.client.patch("relying-parties/\(pathSegment(name))", change), json: admin.json)
+      let before: RelyingPartyMessage = try await admin.client.get("relying-parties/\(pathSegment(name))")
+      let party: RelyingPartyMessage = try await admin.client.patch("relying-parties/\(pathSegment(name))", change)
+      try show(party, json: admin.json)
+      if party.signingKey != before.signingKey, !admin.json {
+        print("\nAnother key signs for it now. It refuses that until it has read its metadata: \(party.ownMetadataUrl ?? "")")
+      }
     }
   }
 
