@@ -75,19 +75,28 @@ extension RolloverService {
     var report: RolloverReport?
     do {
       try await keys.change { draft in
-        let before = draft.ring
-        var (made, events) = try apply(action, made, to: &draft, standings, force: force, actor: actor, time)
-        made.isDryRun = dryRun
-        made.breaks = impact(before, draft.ring, standings, time)
-        report = made
-        return dryRun ? nil : events
+        let before = draft
+        var done: (report: RolloverReport, events: [AuditEvent])
+        do { done = try apply(action, made, to: &draft, standings, force: force, actor: actor, time) } catch let problem as RingProblem
+          where dryRun && !force
+        {
+          // Who asks what would happen is told that, too.
+          draft = before
+          done = try apply(action, made, to: &draft, standings, force: true, actor: actor, time)
+          done.report.summary = "It would be refused: \(problem.description) With --force: \(done.report.summary)"
+        }
+        done.report.isDryRun = dryRun
+        done.report.breaks = impact(before.ring, draft.ring, standings, time)
+        report = done.report
+        return dryRun ? nil : done.events
       }
     } catch {
       if let made { await keys.discard(made) }
       throw error
     }
     if let made { await keys.discard(made) }
-    try await journalRetired()
+    // The ring has changed: what follows must not be kept from happening. The service writes it down within a second where it cannot be now.
+    try? await journalRetired()
     guard var report else { throw RingProblem("Nothing was done.") }
     if case .promote(_, _, let parties) = action, !dryRun {
       for party in parties where ledger.record(of: party.id).block(of: report.key) != nil {

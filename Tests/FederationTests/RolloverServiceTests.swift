@@ -319,9 +319,13 @@ final class RolloverHouse: Sendable {
     #expect(house.keys.ring.primary(of: .rsa)?.id == back.key && house.keys.ring[next]?.withheld == "broke")
   }
 
-  @Test func `comes not before its time unless forced`() async throws {
+  @Test func `comes not before its time unless forced, and says in a trial who would break then`() async throws {
     let house = try await RolloverHouse()
+    _ = try await house.party("late")
     try await house.run(62)
+    let before = house.keys.ring
+    let trial = try await house.rollover.perform(.promote(nil, .rsa, parties: []), dryRun: true, force: false, actor: "admin:eve")
+    #expect(trial.summary.contains("would be refused") && trial.breaks.map(\.name) == ["late"] && house.keys.ring == before)
     await #expect(throws: RingProblem.self) {
       _ = try await house.rollover.perform(.promote(nil, .rsa, parties: []), dryRun: false, force: false, actor: "admin:eve")
     }
