@@ -288,6 +288,24 @@ final class RolloverHouse: Sendable {
 }
 
 @Suite struct `A change of a key's state` {
+  @Test func `that does not come by itself is told in time, and louder at the end`() async throws {
+    let house = try await RolloverHouse()
+    _ = try await house.party("wiki") {
+      $0.rollover = RolloverTraits()
+      $0.rollover?.keepsExpiredKey = true
+    }
+    _ = try await house.rollover.changePolicy(actor: "test") { $0.autoCertificateRollover = false }
+    func told() async -> [AlarmSeverity] { await house.rollover.alarms().filter { $0.code == .certificateExpiring }.map(\.severity) }
+    try await house.run(69)
+    #expect(await told() == [])
+    try await house.run(2)
+    #expect(await told() == [.warning], "thirty seconds before the end, and of the family that is used")
+    try await house.run(20)
+    #expect(await told() == [.critical])
+    try await house.run(12)
+    #expect(await told() == [.critical], "ended, and signing on")
+  }
+
   @Test func `is told for an hour, to those whom the family signs for, with what to do`() async throws {
     let house = try await RolloverHouse()
     _ = try await house.party("wiki")
