@@ -36,7 +36,9 @@ package struct TokenResponse: Sendable {
     do {
       var writer = CanonicalWriter(capacity: 2048 + token.count)
       if version == .v13 { writer.open(t, "RequestSecurityTokenResponseCollection") }
-      try writer.open(t, "RequestSecurityTokenResponse", context.map { [("Context", $0)] } ?? [])
+      var head: [(StaticString, String)] = []
+      if let context { head.append(("Context", context)) }
+      try writer.open(t, "RequestSecurityTokenResponse", head)
       writer.open(t, "Lifetime")
       try writer.element(.wsu, "Created", created.description)
       try writer.element(.wsu, "Expires", expires.description)
