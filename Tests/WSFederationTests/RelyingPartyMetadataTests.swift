@@ -17,7 +17,7 @@ import XMLSecurity
     }.joined()
   }
 
-  static func role(_ type: String = "fed:ApplicationServiceType", attributes: String = "", _ content: String) -> String {
+  static func role(_ content: String, type: String = "fed:ApplicationServiceType", attributes: String = "") -> String {
     "<RoleDescriptor xsi:type=\"\(type)\" xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xmlns:fed=\"\(FederationVocabulary.federation)\" protocolSupportEnumeration=\"http://schemas.xmlsoap.org/ws/2005/02/trust\"\(attributes)>\(content)</RoleDescriptor>"
   }
 
@@ -35,11 +35,11 @@ import XMLSecurity
   @Test func `without SAML has addresses, scopes and a key`() throws {
     let metadata = try read(
       Self.role(
-        attributes: " ServiceDisplayName=\"Portal\" validUntil=\"2026-11-18T11:06:40.123Z\"",
         Self.key(1)
           + "<fed:TargetScopes><a:EndpointReference xmlns:a=\"\(FederationVocabulary.addressing)\"><a:Address>urn:scope</a:Address></a:EndpointReference></fed:TargetScopes>"
           + Self.addresses("ApplicationServiceEndpoint", ["https://sp.example/service"])
-          + Self.addresses("PassiveRequestorEndpoint", ["https://sp.example/", "https://sp.example/b"])),
+          + Self.addresses("PassiveRequestorEndpoint", ["https://sp.example/", "https://sp.example/b"]),
+        attributes: " ServiceDisplayName=\"Portal\" validUntil=\"2026-11-18T11:06:40.123Z\""),
       attributes: " validUntil=\"2027-11-18T11:06:40.123Z\" cacheDuration=\"PT1H\"")
     #expect(metadata.entityID == "urn:sp")
     #expect(metadata.application == ApplicationService(replyAddresses: ["https://sp.example/", "https://sp.example/b"], scopes: ["urn:scope"]))
@@ -60,25 +60,25 @@ import XMLSecurity
     let content = Self.document(Self.saml)
     let root = try Samples.parse(Array(content.utf8))
     #expect(try ServiceProviderMetadata(federation: root) == ServiceProviderMetadata(root))
-    #expect(try read(Self.saml + Self.role("fed:AttributeServiceType", "")).application == nil)
+    #expect(try read(Self.saml + Self.role("", type: "fed:AttributeServiceType")).application == nil)
     #expect(try read(Self.saml + Self.role("")).application == nil)
   }
 
   @Test func `of an identity provider that is a relying party is read, each address once`() throws {
     let passive = Self.addresses("PassiveRequestorEndpoint", ["https://adfs.example/adfs/ls/"])
-    let metadata = try read(Self.role(Self.key(1) + passive) + Self.role("fed:SecurityTokenServiceType", Self.key(2, use: "signing") + passive))
+    let metadata = try read(Self.role(Self.key(1) + passive) + Self.role(Self.key(2, use: "signing") + passive, type: "fed:SecurityTokenServiceType"))
     #expect(metadata.application?.replyAddresses == ["https://adfs.example/adfs/ls/"])
     #expect(metadata.signingCertificates.map { $0[0] } == [2])
-    #expect(try read(Self.role("fed:SecurityTokenServiceType", passive)).application != nil)
+    #expect(try read(Self.role(passive, type: "fed:SecurityTokenServiceType")).application != nil)
   }
 
   @Test func `is known by the type's namespace, whatever its prefix`() throws {
     let passive = Self.addresses("PassiveRequestorEndpoint", ["https://sp.example/"])
-    #expect(try read(Self.role(" fed:ApplicationServiceType ", passive)).application != nil)
+    #expect(try read(Self.role(passive, type: " fed:ApplicationServiceType ")).application != nil)
     // Canonical form has lost the declaration.
-    #expect(try read(Self.role("gone:ApplicationServiceType", passive)).application != nil)
+    #expect(try read(Self.role(passive, type: "gone:ApplicationServiceType")).application != nil)
     for type in ["xsi:ApplicationServiceType", "ApplicationServiceType", "fed:Other", "", ":", "fed:", "a:fed:ApplicationServiceType"] {
-      #expect(fault { try read(Self.role(type, passive)) } == .structure, "\(type)")
+      #expect(fault { try read(Self.role(passive, type: type)) } == .structure, "\(type)")
     }
   }
 

@@ -30,7 +30,7 @@ import XMLSecurity
       "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope xmlns:wsa=\"http://www.w3.org/2005/08/addressing\" xmlns:wsu=\"\(FederationVocabulary.utility)\" xmlns:s=\"\(FederationVocabulary.soap)\"><s:Header><wsa:Action s:mustUnderstand=\"1\">\(version.requestAction)</wsa:Action><wsa:MessageID>urn:uuid:1</wsa:MessageID><wsa:ReplyTo><wsa:Address>\(FederationVocabulary.anonymous)</wsa:Address></wsa:ReplyTo><wsa:To s:mustUnderstand=\"1\">https://idp.example/</wsa:To><wsse:Security s:mustUnderstand=\"1\" xmlns:wsse=\"\(Self.wsse)\"><wsu:Timestamp wsu:Id=\"MSATimeStamp\"><wsu:Created>2026-11-18T11:06:40\(fraction)</wsu:Created><wsu:Expires>2026-11-18T11:16:40\(fraction)</wsu:Expires></wsu:Timestamp><wsse:UsernameToken wsu:Id=\"\(id)\"><wsse:Username>alice@contoso.com</wsse:Username><wsse:Password>p&quot;w</wsse:Password></wsse:UsernameToken></wsse:Security></s:Header><s:Body><wst:RequestSecurityToken xmlns:wst=\"\(version.namespace)\"><wsp:AppliesTo xmlns:wsp=\"http://schemas.xmlsoap.org/ws/2004/09/policy\"><wsa:EndpointReference><wsa:Address>urn:federation:MicrosoftOnline</wsa:Address></wsa:EndpointReference></wsp:AppliesTo><wst:KeyType>\(version.bearerKey)</wst:KeyType><wst:RequestType>\(version.issue)</wst:RequestType></wst:RequestSecurityToken></s:Body></s:Envelope>"
     let request = try SecurityTokenRequest(Array(text.utf8), endpoint: version == .v13 ? .usernameMixed13 : .usernameMixed2005)
     #expect(Samples.text(request.password) == "p\"w")
-    let milliseconds = [".068Z": 68, "Z": 0, ".1234567Z": 123, ".5Z": 500][fraction] ?? -1
+    let milliseconds: Int64 = [".068Z": 68, "Z": 0, ".1234567Z": 123, ".5Z": 500][fraction] ?? -1
     #expect(request.created == Instant(milliseconds: 1_795_000_000_000 + milliseconds))
   }
 

@@ -63,7 +63,7 @@ import XMLSecurity
       case .failedAuthentication: ("s:Sender", version.namespace, "FailedAuthentication")
       case .requestFailed: ("s:Sender", version.namespace, "RequestFailed")
       case .invalidSecurity: ("s:Sender", FederationVocabulary.security, "InvalidSecurity")
-      case .messageExpired: ("s:Sender", FederationVocabulary.security, "MessageExpired")
+      case .messageExpired: ("s:Sender", FederationVocabulary.utility, "MessageExpired")
       case .unsupportedSecurityToken: ("s:Sender", FederationVocabulary.security, "UnsupportedSecurityToken")
       case .badTo: ("s:Sender", FederationVocabulary.addressing, "DestinationUnreachable")
       case .actionNotSupported: ("s:Sender", FederationVocabulary.addressing, "ActionNotSupported")

@@ -1,5 +1,6 @@
 import Bytes
 import Cryptography
+import Foundation
 import SAML
 import Testing
 import XMLSecurity
@@ -136,7 +137,7 @@ import XMLSecurity
   }
 
   @Test func `says to what key partners may encrypt, and where browsers go`() throws {
-    let role = try Samples.parse(try Self.metadata().written()).elements[0]
+    let role = try Samples.parse(try Self.metadata().written().bytes).elements[0]
     #expect(role.elements.map(\.name.local) == ["KeyDescriptor", "TargetScopes", "ApplicationServiceEndpoint", "PassiveRequestorEndpoint"])
     #expect(role.elements[0].attribute("use") == "encryption")
     #expect(
@@ -148,7 +149,7 @@ import XMLSecurity
   }
 
   @Test func `says what tokens are issued, with which claims, by which keys`() throws {
-    let role = try Samples.parse(try Self.metadata().written()).elements[1]
+    let role = try Samples.parse(try Self.metadata().written().bytes).elements[1]
     #expect(
       role.elements.map(\.name.local) == [
         "KeyDescriptor", "KeyDescriptor", "TokenTypesOffered", "ClaimTypesOffered", "SecurityTokenServiceEndpoint", "SecurityTokenServiceEndpoint",
@@ -173,7 +174,7 @@ import XMLSecurity
   }
 
   @Test func `has one endpoint of tokens even where none is served, and no empty list of claims`() throws {
-    let role = try Samples.parse(try Self.metadata(endpoints: [], claims: []).written()).elements[1]
+    let role = try Samples.parse(try Self.metadata(endpoints: [], claims: []).written().bytes).elements[1]
     #expect(
       role.elements.map(\.name.local) == [
         "KeyDescriptor", "KeyDescriptor", "TokenTypesOffered", "SecurityTokenServiceEndpoint", "PassiveRequestorEndpoint",
@@ -182,7 +183,7 @@ import XMLSecurity
   }
 
   @Test func `has the role of SAML 2.0 as the metadata of SAML has it, and first of its kind`() throws {
-    let roles = try Samples.parse(try Self.metadata().written()).children(Vocabulary.md("IDPSSODescriptor"))
+    let roles = try Samples.parse(try Self.metadata().written().bytes).children(Vocabulary.md("IDPSSODescriptor"))
     #expect(
       roles.map { $0.attribute("protocolSupportEnumeration") } == [Vocabulary.protocolNamespace, "http://schemas.xmlsoap.org/ws/2003/07/secext"])
     #expect(roles[0].children(Vocabulary.md("KeyDescriptor")).map { $0.attribute("use") } == ["signing", "signing", "encryption"])
