@@ -28,8 +28,17 @@ enum Samples {
     }
   }
 
+  private static let certified = Mutex<[SigningKey.Kind: [UInt8]]>([:])
+
   static func certificate(_ kind: SigningKey.Kind = .rsa2048) throws -> [UInt8] {
-    try SelfSignedCertificate.make(key: try key(kind), commonName: "signing", notBefore: now, notAfter: now.adding(.seconds(86_400 * 3650)))
+    let key = try key(kind)
+    return try certified.withLock { certificates in
+      if let known = certificates[kind] { return known }
+      let fresh = try SelfSignedCertificate.make(
+        key: key, commonName: "signing", notBefore: now, notAfter: now.adding(.seconds(86_400 * 3650)))
+      certificates[kind] = fresh
+      return fresh
+    }
   }
 
   static func signed(_ message: UnsignedMessage) throws -> [UInt8] {
@@ -103,15 +112,15 @@ enum Samples {
     }
 
     /// What it is refused for, or nil. The fault must relate to the message.
-    func fault(isolation: SourceLocation = #_sourceLocation) -> TrustFault.Code? {
+    func fault(sourceLocation: SourceLocation = #_sourceLocation) -> TrustFault.Code? {
       do {
         _ = try read()
         return nil
       } catch let fault as TrustFault {
-        #expect(!fault.detail.isEmpty && fault.detail.utf8.count <= 1024, sourceLocation: isolation)
+        #expect(!fault.detail.isEmpty && fault.detail.utf8.count <= 1024, sourceLocation: sourceLocation)
         return fault.code
       } catch {
-        Issue.record("threw \(error)", sourceLocation: isolation)
+        Issue.record("threw \(error)", sourceLocation: sourceLocation)
         return nil
       }
     }
