@@ -126,7 +126,7 @@ import XMLSecurity
     } else {
       #expect(try await refusal(house, session) == .noToken)
       let row = try #require(await house.events(.tokenRefused).last)
-      #expect(row.trace.contains { $0.text.contains("add-entra --domain") })
+      #expect(row.trace.contains { $0.detail.contains("add-entra --domain") })
     }
   }
 
@@ -134,7 +134,7 @@ import XMLSecurity
     let house = try await House()
     try await register(house) { $0.claims = [ClaimRule(name: "urn:oid:0.9.2342", sources: [.userPrincipalName])] }
     #expect(try await refusal(house, try await house.session()) == .noToken)
-    #expect(try #require(await house.events(.tokenRefused).last).trace.contains { $0.text.contains("slash") })
+    #expect(try #require(await house.events(.tokenRefused).last).trace.contains { $0.detail.contains("slash") })
   }
 
   @Test func `is encrypted for whoever wants that, in the way of its kind`() async throws {

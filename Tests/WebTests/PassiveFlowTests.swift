@@ -154,7 +154,7 @@ import XMLSecurity
       #expect(try await browser.get("/adfs/ls/?WA=wsignin1.0&wtrealm=urn:portal").status == 400)
       #expect(try await browser.get(target() + "&wa=wsignout1.0").status == 400)
       #expect(try await browser.get(target() + "&SAMLRequest=abc").status == 400)
-      let reasons = await gateway.store.events.filter { $0.kind == .tokenRefused }.flatMap(\.trace).map(\.text)
+      let reasons = await gateway.store.events.filter { $0.kind == .tokenRefused }.flatMap(\.trace).map(\.detail)
       for check in ["wtrealm:", "wauth:"] { #expect(reasons.contains { $0.hasPrefix(check) }, "\(reasons)") }
     }
   }
@@ -240,7 +240,7 @@ import XMLSecurity
       var realm = try #require(try await gateway.store.realms().first { $0.name.text == "contoso.com" })
       realm.isFederated = true
       try await gateway.store.update(realm, audit: [])
-      try await gateway.web.services.realms.refresh()
+      try await gateway.refreshRealms()
       let identity = gateway.federation.identity
       let first = try await gateway.ask(RawRequest("GET", "/common/userrealm/alice@contoso.com")).text
       #expect(first.contains("\"account_type\":\"Federated\"") && first.contains("\"federation_protocol\":\"WSTrust\""))
