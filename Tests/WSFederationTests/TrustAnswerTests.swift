@@ -60,7 +60,7 @@ import XMLSecurity
       case .mustUnderstand: ("s:MustUnderstand", nil, "")
       case .invalidRequest: ("s:Sender", version.namespace, "InvalidRequest")
       case .invalidScope: ("s:Sender", version.namespace, "InvalidScope")
-      case .failedAuthentication: ("s:Sender", version.namespace, "FailedAuthentication")
+      case .failedAuthentication, .accessDenied: ("s:Sender", version.namespace, "FailedAuthentication")
       case .requestFailed: ("s:Sender", version.namespace, "RequestFailed")
       case .invalidSecurity: ("s:Sender", FederationVocabulary.security, "InvalidSecurity")
       case .messageExpired: ("s:Sender", FederationVocabulary.utility, "MessageExpired")

@@ -240,7 +240,7 @@ import XMLSecurity
       var realm = try #require(try await gateway.store.realms().first { $0.name.text == "contoso.com" })
       realm.isFederated = true
       try await gateway.store.update(realm, audit: [])
-      try await gateway.refreshRealms()
+      try await gateway.realms.refresh()
       let identity = gateway.federation.identity
       let first = try await gateway.ask(RawRequest("GET", "/common/userrealm/alice@contoso.com")).text
       #expect(first.contains("\"account_type\":\"Federated\"") && first.contains("\"federation_protocol\":\"WSTrust\""))
