@@ -24,13 +24,13 @@ struct TrustRoutes: Sendable {
       let document = try MetadataExchange(endpoints: services.identity.trustEndpoints.filter { $0.0.isServed }).written()
       return TrustRoutes.xml(document, type: "text/xml; charset=utf-8", cacheControl: "public, max-age=300")
     }
-    router.get("/:directory/2007-06/:document") { _, context in
-      try TrustRoutes.expectMetadataPath(context)
+    router.get("/:directory/2007-06/:party") { _, context in
+      try TrustRoutes.expectMetadataPath(context, document: "party")
       return TrustRoutes.xml(
         try services.metadata.federation(), type: "application/samlmetadata+xml", cacheControl: "public, max-age=300")
     }
     router.get("/:directory/2007-06/:party/:token/:document") { request, context in
-      try TrustRoutes.expectMetadataPath(context)
+      try TrustRoutes.expectMetadataPath(context, document: "document")
       let party = try routes.ownParty(context)
       let response = TrustRoutes.xml(
         try services.metadata.federation(for: party), type: "application/samlmetadata+xml", cacheControl: "private, no-cache")
@@ -39,9 +39,10 @@ struct TrustRoutes: Sendable {
     }
   }
 
-  private static func expectMetadataPath(_ context: GatewayRequestContext) throws {
+  /// - Parameter document: the name of the last segment: a router knows one name for each place of a path.
+  private static func expectMetadataPath(_ context: GatewayRequestContext, document: String) throws {
     guard try asciiLowercased(segment("directory", of: context)) == "federationmetadata",
-      try asciiLowercased(segment("document", of: context)) == "federationmetadata.xml"
+      try asciiLowercased(segment(document, of: context)) == "federationmetadata.xml"
     else { throw RequestFault.notFound("There is nothing under this path.") }
   }
 
