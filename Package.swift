@@ -174,7 +174,7 @@ let package = Package(
         httpClient,
         logging,
       ],
-      exclude: ["Attacks"]),
+      exclude: ["Attacks", "Programs"]),
   ]
 )
 
