@@ -81,7 +81,9 @@ extension LoadDriver {
       if rawBind != nil, spray != nil { throw ValidationError("--spray goes to a gateway.") }
       guard (trust == nil) == (audience == nil) else { throw ValidationError("--ws-trust and --audience belong together.") }
       if url != nil, trust == nil, key == nil { throw ValidationError("--url needs --key.") }
-      if trust != nil, ledger != nil || gatehouse != nil { throw ValidationError("Who asks by --ws-trust is told no references: there is no ledger.") }
+      if trust != nil, ledger != nil || gatehouse != nil {
+        throw ValidationError("Who asks by --ws-trust is told no references: there is no ledger.")
+      }
       guard (gatehouse == nil) == (socket == nil) else { throw ValidationError("--gatehouse and --socket belong together.") }
     }
 
@@ -125,7 +127,8 @@ extension LoadDriver {
         return request
       }
       let settings = SignInEngine.Settings(
-        host: host, port: port, tls: try NIOSSLContext(configuration: tls), key: try key.map(Run.apiKey) ?? "", trust: request, connections: connections,
+        host: host, port: port, tls: try NIOSSLContext(configuration: tls), key: try key.map(Run.apiKey) ?? "", trust: request,
+        connections: connections,
         timeout: nanoseconds(timeout), duration: nanoseconds(length), warmUp: nanoseconds(warmUp), every: nanoseconds(every), seed: seed)
       let plan = spray.flatMap(Spray.Plan.init)
       let honest = plan.flatMap { $0.first > 0 ? $0.first : nil }
