@@ -57,6 +57,7 @@ let package = Package(
 
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .target(name: "SAML", dependencies: ["Bytes", "Cryptography", "XMLSecurity", "CZlib"]),
+    .target(name: "WSFederation", dependencies: ["Bytes", "Cryptography", "XMLSecurity", "SAML"]),
 
     // Ring 1: rooms.
     .target(name: "Identity", dependencies: ["Bytes", "Cryptography", logging, metrics]),
@@ -134,6 +135,9 @@ let package = Package(
     .testTarget(
       name: "SAMLTests", dependencies: ["SAML", "XMLSecurity", "Cryptography", "Bytes", "GatehouseTesting"], exclude: ["Attacks"]),
     .testTarget(
+      name: "WSFederationTests", dependencies: ["WSFederation", "SAML", "XMLSecurity", "Cryptography", "Bytes", "GatehouseTesting"],
+      exclude: ["Attacks"]),
+    .testTarget(
       name: "FederationTests",
       dependencies: [
         "Federation", "SAML", "XMLSecurity", "Identity", "CertificateLifecycle", "Cryptography", "Bytes", "GatehouseTesting", crypto, logging,
@@ -183,7 +187,9 @@ if Context.environment["GATEHOUSE_FUZZ"] != nil {
   package.targets.append(
     .executableTarget(
       name: "fuzz",
-      dependencies: ["Bytes", "Cryptography", "XMLSecurity", "SAML", "Identity", "Federation", "PassThrough", "ActiveDirectory", "Web"],
+      dependencies: [
+        "Bytes", "Cryptography", "XMLSecurity", "SAML", "WSFederation", "Identity", "Federation", "PassThrough", "ActiveDirectory", "Web",
+      ],
       path: "Tests/Fuzzing",
       exclude: ["README.md", "run"]))
 }

@@ -1,4 +1,5 @@
 import Bytes
+import Cryptography
 import XMLSecurity
 
 /// A message as it is before it is signed: canonical as written, with the place for an enveloped signature.
@@ -8,6 +9,26 @@ package struct UnsignedMessage: Sendable {
   package let id: String
   /// Offset behind `<Issuer>`, where the schema wants the signature (Core 3.2.1, 2.3.3).
   package let signaturePlace: Int
+  /// Prefixes that stand in values only (a QName in xsi:type): exclusive C14N keeps them where the signature names them as inclusive, and nowhere else.
+  package let inclusivePrefixes: [String]
+
+  package init(bytes: [UInt8], id: String, signaturePlace: Int, inclusivePrefixes: [String] = []) {
+    self.bytes = bytes
+    self.id = id
+    self.signaturePlace = signaturePlace
+    self.inclusivePrefixes = inclusivePrefixes
+  }
+}
+
+extension EnvelopedSignature {
+  /// As `prepare(element:…)`, with everything about the element that the message itself knows.
+  package static func prepare(
+    _ message: UnsignedMessage, digest: DigestAlgorithm, algorithm: SignatureAlgorithm, certificates: [[UInt8]]
+  ) -> EnvelopedSignature {
+    prepare(
+      element: message.bytes, id: message.id, at: message.signaturePlace, digest: digest, algorithm: algorithm, certificates: certificates,
+      inclusivePrefixes: message.inclusivePrefixes)
+  }
 }
 
 /// One attribute of a person, as a relying party gets it (Core 2.7.3.1).
@@ -200,7 +221,8 @@ package struct ResponseContent: Sendable {
 extension CanonicalWriter {
   mutating func issuer(_ issuer: String) throws(XMLFault) { try element(.saml, "Issuer", issuer) }
 
-  mutating func element(_ namespace: Namespace, _ local: StaticString, _ text: String) throws(XMLFault) {
+  /// An element with text and nothing else.
+  package mutating func element(_ namespace: Namespace, _ local: StaticString, _ text: String) throws(XMLFault) {
     open(namespace, local)
     try self.text(text)
     close()

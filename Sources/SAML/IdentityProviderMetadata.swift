@@ -49,28 +49,7 @@ package struct IdentityProviderMetadata: Sendable {
       if let validUntil { root.append(("validUntil", validUntil.description)) }
       try writer.open(.md, "EntityDescriptor", root)
       let place = writer.position
-      var role: [(StaticString, String)] = [
-        ("WantAuthnRequestsSigned", wantsSignedRequests ? "true" : "false"), ("protocolSupportEnumeration", Vocabulary.protocolNamespace),
-      ]
-      if let errorURL { role.append(("errorURL", errorURL)) }
-      try writer.open(.md, "IDPSSODescriptor", role)
-      writer.open(.md, "Extensions")
-      try writer.algorithms()
-      if let displayName { try writer.displayName(displayName) }
-      writer.close()
-      for certificate in signingCertificates { try writer.keyDescriptor("signing", certificate) }
-      for certificate in encryptionCertificates { try writer.keyDescriptor("encryption", certificate) }
-      for (binding, location) in logout { try writer.endpoint("SingleLogoutService", binding, location) }
-      for format in nameIDFormats { try writer.element(.md, "NameIDFormat", format.rawValue) }
-      for (binding, location) in signOn { try writer.endpoint("SingleSignOnService", binding, location) }
-      for attribute in attributes {
-        var head: [(StaticString, String)] = [("Name", attribute.name)]
-        if let friendlyName = attribute.friendlyName { head.append(("FriendlyName", friendlyName)) }
-        if let nameFormat = attribute.nameFormat { head.append(("NameFormat", nameFormat)) }
-        try writer.open(.saml, "Attribute", head)
-        writer.close()
-      }
-      writer.close()
+      try writeRole(to: &writer)
       if let contactMail {
         try writer.open(.md, "ContactPerson", [("contactType", "technical")])
         try writer.element(.md, "EmailAddress", "mailto:" + contactMail)
@@ -80,10 +59,37 @@ package struct IdentityProviderMetadata: Sendable {
       return UnsignedMessage(bytes: writer.finish(), id: id, signaturePlace: place)
     } catch { throw MessageFault(error) }
   }
+
+  /// The IDPSSODescriptor for itself, inside of an EntityDescriptor that is open.
+  package func writeRole(to writer: inout CanonicalWriter) throws(XMLFault) {
+    var role: [(StaticString, String)] = [
+      ("WantAuthnRequestsSigned", wantsSignedRequests ? "true" : "false"), ("protocolSupportEnumeration", Vocabulary.protocolNamespace),
+    ]
+    if let errorURL { role.append(("errorURL", errorURL)) }
+    try writer.open(.md, "IDPSSODescriptor", role)
+    writer.open(.md, "Extensions")
+    try writer.algorithms()
+    if let displayName { try writer.displayName(displayName) }
+    writer.close()
+    for certificate in signingCertificates { try writer.keyDescriptor("signing", certificate) }
+    for certificate in encryptionCertificates { try writer.keyDescriptor("encryption", certificate) }
+    for (binding, location) in logout { try writer.endpoint("SingleLogoutService", binding, location) }
+    for format in nameIDFormats { try writer.element(.md, "NameIDFormat", format.rawValue) }
+    for (binding, location) in signOn { try writer.endpoint("SingleSignOnService", binding, location) }
+    for attribute in attributes {
+      var head: [(StaticString, String)] = [("Name", attribute.name)]
+      if let friendlyName = attribute.friendlyName { head.append(("FriendlyName", friendlyName)) }
+      if let nameFormat = attribute.nameFormat { head.append(("NameFormat", nameFormat)) }
+      try writer.open(.saml, "Attribute", head)
+      writer.close()
+    }
+    writer.close()
+  }
 }
 
 extension CanonicalWriter {
-  fileprivate mutating func keyDescriptor(_ use: String, _ certificate: [UInt8]) throws(XMLFault) {
+  /// An md:KeyDescriptor with one certificate; `use` is `signing` or `encryption`.
+  package mutating func keyDescriptor(_ use: String, _ certificate: [UInt8]) throws(XMLFault) {
     try open(.md, "KeyDescriptor", [("use", use)])
     open(.ds, "KeyInfo")
     open(.ds, "X509Data")

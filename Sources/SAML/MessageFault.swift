@@ -23,7 +23,7 @@ package struct MessageFault: Error, Sendable, Equatable, CustomStringConvertible
     self.detail = detail
   }
 
-  init(_ fault: XMLFault) { self.init(.xml, fault.detail) }
+  package init(_ fault: XMLFault) { self.init(.xml, fault.detail) }
 
   package var description: String { detail }
 }
@@ -31,24 +31,24 @@ package struct MessageFault: Error, Sendable, Equatable, CustomStringConvertible
 // How elements of SAML are read: every rule of the schema that a reader could be fooled by is checked where the value is taken.
 extension XMLElement {
   /// Runs a read of the tree, its faults told as a fault of the message.
-  static func reading<Value>(_ work: () throws(XMLFault) -> Value) throws(MessageFault) -> Value {
+  package static func reading<Value>(_ work: () throws(XMLFault) -> Value) throws(MessageFault) -> Value {
     do { return try work() } catch { throw MessageFault(.structure, error.detail) }
   }
 
   /// The one child of this name, or nil; a fault where there are several.
-  func oneOrNone(_ name: XMLName) throws(MessageFault) -> XMLElement? {
+  package func oneOrNone(_ name: XMLName) throws(MessageFault) -> XMLElement? {
     let found = children(name)
     guard found.count <= 1 else { throw MessageFault(.structure, "<\(self.name.local)> has \(found.count) <\(name.local)> and may have one") }
     return found.first
   }
 
-  func one(_ name: XMLName) throws(MessageFault) -> XMLElement {
+  package func one(_ name: XMLName) throws(MessageFault) -> XMLElement {
     guard let child = try oneOrNone(name) else { throw MessageFault(.structure, "<\(self.name.local)> has no <\(name.local)>") }
     return child
   }
 
   /// Character data without comments or elements inside (a parser that forgets what follows a comment would read another name).
-  func content(upTo limit: Int) throws(MessageFault) -> String {
+  package func content(upTo limit: Int) throws(MessageFault) -> String {
     let text: String
     do { text = try self.text() } catch { throw MessageFault(.structure, "<\(name.local)>: \(error.detail)") }
     guard text.utf8.count <= limit else { throw MessageFault(.tooLarge, "<\(name.local)> has more than \(limit) bytes") }
@@ -56,14 +56,14 @@ extension XMLElement {
   }
 
   /// An attribute of at most `limit` bytes, or nil.
-  func value(_ local: String, upTo limit: Int = 1024) throws(MessageFault) -> String? {
+  package func value(_ local: String, upTo limit: Int = 1024) throws(MessageFault) -> String? {
     guard let value = attribute(local) else { return nil }
     guard value.utf8.count <= limit else { throw MessageFault(.tooLarge, "\(local) of <\(name.local)> has more than \(limit) bytes") }
     return value
   }
 
   /// xs:boolean (XML Schema Part 2, 3.2.2): true, false, 1, 0.
-  func flag(_ local: String) throws(MessageFault) -> Bool? {
+  package func flag(_ local: String) throws(MessageFault) -> Bool? {
     switch attribute(local) {
     case nil: return nil
     case "true", "1": return true
@@ -73,7 +73,7 @@ extension XMLElement {
   }
 
   /// xs:unsignedShort.
-  func number(_ local: String) throws(MessageFault) -> UInt16? {
+  package func number(_ local: String) throws(MessageFault) -> UInt16? {
     guard let text = attribute(local) else { return nil }
     guard (1...5).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = UInt16(text) else {
       throw MessageFault(.structure, "\(local) of <\(name.local)> is no number from 0 to 65535")
@@ -81,7 +81,7 @@ extension XMLElement {
     return number
   }
 
-  func instant(_ local: String) throws(MessageFault) -> Instant? {
+  package func instant(_ local: String) throws(MessageFault) -> Instant? {
     guard let text = attribute(local) else { return nil }
     guard let instant = DateTime.read(text) else {
       throw MessageFault(.structure, "\(local) of <\(name.local)> is no time in UTC like 2026-01-31T12:00:00Z")
@@ -90,7 +90,7 @@ extension XMLElement {
   }
 
   /// Refuses children that the schema does not have here, and those that come twice.
-  func allowOnly(_ names: Set<XMLName>) throws(MessageFault) {
+  package func allowOnly(_ names: Set<XMLName>) throws(MessageFault) {
     var seen: Set<XMLName> = []
     for child in elements {
       guard names.contains(child.name) else {
@@ -102,7 +102,7 @@ extension XMLElement {
   }
 
   /// Refuses character data between the elements.
-  func allowNoText() throws(MessageFault) {
+  package func allowNoText() throws(MessageFault) {
     for child in self.children {
       // White space between elements is all that may stand there.
       if case .text(let text) = child, text.utf8.contains(where: { $0 != 0x20 && $0 != 0x0a && $0 != 0x0d && $0 != 0x09 }) {
@@ -113,12 +113,12 @@ extension XMLElement {
 }
 
 /// xs:dateTime as SAML uses it: UTC with `Z`, at most nine digits of a second's fraction (Core 1.3.3). What is finer than a millisecond is cut.
-enum DateTime {
+package enum DateTime {
   /// Nil for offsets, leap seconds, years outside of 1970…9999 and everything else that is not exactly this form.
-  static func read(_ text: String) -> Instant? {
+  package static func read(_ text: String) -> Instant? {
     let bytes = Array(text.utf8)
     guard (20...30).contains(bytes.count), bytes.last == UInt8(ascii: "Z") else { return nil }
-    func number(_ range: Range<Int>) -> Int64? {
+    package func number(_ range: Range<Int>) -> Int64? {
       var value: Int64 = 0
       for byte in bytes[range] {
         guard (0x30...0x39).contains(byte) else { return nil }

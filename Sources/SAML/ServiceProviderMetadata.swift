@@ -1,6 +1,19 @@
 import Bytes
 import XMLSecurity
 
+/// What a relying party of WS-Federation says of itself (WS-Federation 1.2, 3.1.2.4, 3.1.7, 3.1.11).
+package struct ApplicationService: Sendable, Equatable, Codable {
+  /// The addresses of fed:PassiveRequestorEndpoint, to which answers are posted, in their order.
+  package var replyAddresses: [String]
+  /// The addresses of fed:TargetScopes: the names under which tokens are asked for.
+  package var scopes: [String]
+
+  package init(replyAddresses: [String], scopes: [String]) {
+    self.replyAddresses = replyAddresses
+    self.scopes = scopes
+  }
+}
+
 /// What a relying party says of itself in its metadata (Metadata 2.4.4), read from one EntityDescriptor.
 package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
   /// An endpoint that takes assertions or logout messages.
@@ -39,13 +52,13 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
   /// mdui:DisplayName, ServiceName or OrganizationDisplayName: the first that there is.
   package var displayName: String?
   package var contactMail: String?
+  /// Where it speaks WS-Federation too, or only that: then there are no `consumers`.
+  package var application: ApplicationService?
 
-  static let mostEndpoints = 64
+  package static let mostEndpoints = 64
 
-  /// Reads an `<md:EntityDescriptor>`. Throws `MessageFault`.
-  ///
-  /// - Parameter root: what was verified, or the document's root where the metadata is trusted by the way on which it came.
-  package init(_ root: XMLElement) throws(MessageFault) {
+  /// What is true of the entity, whatever its roles are: name, validity, contact. Throws `MessageFault`.
+  package init(entity root: XMLElement) throws(MessageFault) {
     guard root.name != Vocabulary.md("EntitiesDescriptor") else {
       throw MessageFault(.structure, "this is a list of entities (EntitiesDescriptor); give the metadata of one relying party")
     }
@@ -56,16 +69,33 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
     self.entityID = entityID
     (signingCertificates, encryptionCertificates, encryptionMethods) = ([], [], [])
     (consumers, logout, nameIDFormats, requestedAttributes) = ([], [], [], [])
-    let roles = root.children(Vocabulary.md("SPSSODescriptor")).filter { role in
+    (requestsAreSigned, wantsAssertionsSigned) = (false, false)
+    validUntil = try root.instant("validUntil")
+    cacheDuration = try root.value("cacheDuration", upTo: 64).flatMap(SchemaDuration.seconds)
+    displayName = ServiceProviderMetadata.displayName(root, nil, nil)
+    contactMail =
+      root.children(Vocabulary.md("ContactPerson")).flatMap { $0.children(Vocabulary.md("EmailAddress")) }.lazy
+      .compactMap { try? $0.content(upTo: 320) }.first
+  }
+
+  /// The roles of a relying party for SAML 2.0.
+  package static func roles(of root: XMLElement) -> [XMLElement] {
+    root.children(Vocabulary.md("SPSSODescriptor")).filter { role in
       role.attribute("protocolSupportEnumeration")?.split(whereSeparator: \.isWhitespace).contains { $0 == Vocabulary.protocolNamespace } ?? false
     }
+  }
+
+  /// Reads an `<md:EntityDescriptor>`. Throws `MessageFault`.
+  ///
+  /// - Parameter root: what was verified, or the document's root where the metadata is trusted by the way on which it came.
+  package init(_ root: XMLElement) throws(MessageFault) {
+    try self.init(entity: root)
+    let roles = ServiceProviderMetadata.roles(of: root)
     guard let role = roles.first else {
       throw MessageFault(.structure, "the metadata has no SPSSODescriptor for SAML 2.0: it is not that of a relying party")
     }
     guard roles.count == 1 else { throw MessageFault(.structure, "the metadata has \(roles.count) SPSSODescriptors for SAML 2.0, and one is read") }
-    let ends = (try root.instant("validUntil"), try role.instant("validUntil"))
-    validUntil = [ends.0, ends.1].compactMap(\.self).min()
-    cacheDuration = try root.value("cacheDuration", upTo: 64).flatMap(SchemaDuration.seconds)
+    validUntil = [validUntil, try role.instant("validUntil")].compactMap(\.self).min()
     requestsAreSigned = try role.flag("AuthnRequestsSigned") ?? false
     wantsAssertionsSigned = try role.flag("WantAssertionsSigned") ?? false
     for descriptor in role.children(Vocabulary.md("KeyDescriptor")) { try readKey(descriptor) }
@@ -80,12 +110,10 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
       if let name = try attribute.value("Name") { requestedAttributes.append(name) }
     }
     displayName = ServiceProviderMetadata.displayName(root, role, service)
-    contactMail =
-      root.children(Vocabulary.md("ContactPerson")).flatMap { $0.children(Vocabulary.md("EmailAddress")) }.lazy
-      .compactMap { try? $0.content(upTo: 320) }.first
   }
 
-  private mutating func readKey(_ descriptor: XMLElement) throws(MessageFault) {
+  /// Adds the certificates of an md:KeyDescriptor, of whichever role.
+  package mutating func readKey(_ descriptor: XMLElement) throws(MessageFault) {
     let use = descriptor.attribute("use")
     guard use == nil || use == "signing" || use == "encryption" else { throw MessageFault(.structure, "a KeyDescriptor has an unknown use") }
     let info = try descriptor.one(XMLName(Vocabulary.signatureNamespace, "KeyInfo"))
@@ -136,10 +164,10 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
     return endpoints
   }
 
-  private static func displayName(_ root: XMLElement, _ role: XMLElement, _ service: XMLElement?) -> String? {
+  private static func displayName(_ root: XMLElement, _ role: XMLElement?, _ service: XMLElement?) -> String? {
     let ui = XMLName("urn:oasis:names:tc:SAML:metadata:ui", "UIInfo")
     let shown =
-      role.children(Vocabulary.md("Extensions")).flatMap { $0.children(ui) }.flatMap {
+      (role?.children(Vocabulary.md("Extensions")) ?? []).flatMap { $0.children(ui) }.flatMap {
         $0.children(XMLName("urn:oasis:names:tc:SAML:metadata:ui", "DisplayName"))
       } + (service?.children(Vocabulary.md("ServiceName")) ?? [])
       + root.children(Vocabulary.md("Organization")).flatMap { $0.children(Vocabulary.md("OrganizationDisplayName")) }
@@ -156,7 +184,7 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
 
 extension String {
   /// Without XML's white space at the ends.
-  var trimmingXMLSpace: String {
+  package var trimmingXMLSpace: String {
     let bytes = Array(utf8)
     func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09 }
     guard let first = bytes.firstIndex(where: { !isSpace($0) }), let last = bytes.lastIndex(where: { !isSpace($0) }) else { return "" }

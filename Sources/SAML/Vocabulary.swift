@@ -13,15 +13,15 @@ package enum Vocabulary {
   package static let bearer = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 
   static func samlp(_ local: String) -> XMLName { XMLName(protocolNamespace, local) }
-  static func saml(_ local: String) -> XMLName { XMLName(assertionNamespace, local) }
-  static func md(_ local: String) -> XMLName { XMLName(metadataNamespace, local) }
+  package static func saml(_ local: String) -> XMLName { XMLName(assertionNamespace, local) }
+  package static func md(_ local: String) -> XMLName { XMLName(metadataNamespace, local) }
 }
 
 extension CanonicalWriter.Namespace {
   static let samlp = CanonicalWriter.Namespace(prefix: "samlp", uri: "urn:oasis:names:tc:SAML:2.0:protocol")
-  static let saml = CanonicalWriter.Namespace(prefix: "saml", uri: "urn:oasis:names:tc:SAML:2.0:assertion")
-  static let md = CanonicalWriter.Namespace(prefix: "md", uri: "urn:oasis:names:tc:SAML:2.0:metadata")
-  static let ds = CanonicalWriter.Namespace(prefix: "ds", uri: "http://www.w3.org/2000/09/xmldsig#")
+  package static let saml = CanonicalWriter.Namespace(prefix: "saml", uri: "urn:oasis:names:tc:SAML:2.0:assertion")
+  package static let md = CanonicalWriter.Namespace(prefix: "md", uri: "urn:oasis:names:tc:SAML:2.0:metadata")
+  package static let ds = CanonicalWriter.Namespace(prefix: "ds", uri: "http://www.w3.org/2000/09/xmldsig#")
 }
 
 /// How a message travels (Bindings 3).

@@ -55,12 +55,16 @@ package struct CanonicalWriter: Sendable {
   }
 
   /// Begins an element with attributes without and with prefix, each in any order. Throws as the other one does.
+  ///
+  /// `declaring` are namespaces whose prefixes stand in values of this element or inside of it (QNames, as in xsi:type). Exclusive C14N knows nothing of
+  /// such a use (exc-c14n 1.3): a signature over the element must name these prefixes as inclusive, and then what is written is canonical.
   package mutating func open(
-    _ namespace: Namespace, _ local: StaticString, _ attributes: [(StaticString, String)], prefixed: [PrefixedAttribute]
+    _ namespace: Namespace, _ local: StaticString, _ attributes: [(StaticString, String)], prefixed: [PrefixedAttribute],
+    declaring: [Namespace] = []
   ) throws(XMLFault) {
     for attribute in attributes { try check(attribute.1) }
     for attribute in prefixed { try check(attribute.2) }
-    begin(namespace, local, alsoUsing: prefixed.map(\.0))
+    begin(namespace, local, alsoUsing: prefixed.map(\.0) + declaring)
     append(attributes)
     // C14N 1.0 2.3: by the namespace's name and then the local name; those without namespace come first.
     let sorted = prefixed.sorted { $0.0.uri.isSame($1.0.uri) ? $0.1.precedes($1.1) : $0.0.uri.precedes($1.0.uri) }

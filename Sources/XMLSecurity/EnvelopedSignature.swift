@@ -20,8 +20,11 @@ package struct EnvelopedSignature: Sendable {
 
   /// `element` is canonical, as `CanonicalWriter` makes it; `id` is its ID, an NCName; `offset` is where the signature goes, after the Issuer (SAML) or
   /// after the start tag (metadata). `certificates` are DER and go into ds:X509Data; without any there is no ds:KeyInfo.
+  /// `inclusivePrefixes` are those that the element declares for its values only (`CanonicalWriter`'s `declaring:`), at most 16 NCNames: the reader's
+  /// exclusive C14N would drop their declarations otherwise, and find another digest (exc-c14n 1.3, 3).
   package static func prepare(
-    element: [UInt8], id: String, at offset: Int, digest: DigestAlgorithm, algorithm: SignatureAlgorithm, certificates: [[UInt8]]
+    element: [UInt8], id: String, at offset: Int, digest: DigestAlgorithm, algorithm: SignatureAlgorithm, certificates: [[UInt8]],
+    inclusivePrefixes: [String] = []
   ) -> EnvelopedSignature {
     var info: [UInt8] = []
     info.reserveCapacity(1024)
@@ -35,8 +38,13 @@ package struct EnvelopedSignature: Sendable {
     CanonicalText.append(attribute: id, to: &info)
     CanonicalText.append(
       "\"><ds:Transforms><ds:Transform Algorithm=\"http://www.w3.org/2000/09/xmldsig#enveloped-signature\"></ds:Transform>", to: &info)
-    CanonicalText.append(
-      "<ds:Transform Algorithm=\"http://www.w3.org/2001/10/xml-exc-c14n#\"></ds:Transform></ds:Transforms><ds:DigestMethod Algorithm=\"", to: &info)
+    CanonicalText.append("<ds:Transform Algorithm=\"http://www.w3.org/2001/10/xml-exc-c14n#\">", to: &info)
+    if !inclusivePrefixes.isEmpty {
+      CanonicalText.append("<ec:InclusiveNamespaces xmlns:ec=\"http://www.w3.org/2001/10/xml-exc-c14n#\" PrefixList=\"", to: &info)
+      CanonicalText.append(attribute: inclusivePrefixes.joined(separator: " "), to: &info)
+      CanonicalText.append("\"></ec:InclusiveNamespaces>", to: &info)
+    }
+    CanonicalText.append("</ds:Transform></ds:Transforms><ds:DigestMethod Algorithm=\"", to: &info)
     CanonicalText.append(attribute: digest.uri, to: &info)
     CanonicalText.append("\"></ds:DigestMethod><ds:DigestValue>", to: &info)
     CanonicalText.append(base64: digest.digest(element), to: &info)

@@ -68,6 +68,9 @@ package struct XMLElement: Sendable {
   /// Whether two are the same piece of the same tree.
   func isIdentical(to other: XMLElement) -> Bool { storage === other.storage }
 
+  /// What a prefix means in the values of this element (QNames), or nil where nobody declared it: exclusive C14N drops what only values use.
+  package func namespace(ofPrefix prefix: String) -> String? { storage.scope.namespace(of: prefix) }
+
   /// The child elements in document order.
   package var elements: [XMLElement] {
     storage.children.compactMap { if case .element(let element) = $0 { element } else { nil } }

@@ -25,7 +25,7 @@ package struct XMLName: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// Whether two texts are the same bytes.
-func sameBytes(_ left: String, _ right: String) -> Bool { left.utf8.elementsEqual(right.utf8) }
+package func sameBytes(_ left: String, _ right: String) -> Bool { left.utf8.elementsEqual(right.utf8) }
 
 /// Whether one text comes before the other in the order of its bytes, which for UTF-8 is that of the code points (C14N 2.2).
 func bytesPrecede(_ left: String, _ right: String) -> Bool { left.utf8.lexicographicallyPrecedes(right.utf8) }

@@ -24,6 +24,9 @@ struct TurnstileTests {
     func append(_ isFirst: Bool) { state.withLock { $0.append(isFirst) } }
   }
 
+  /// For waits that end of themselves, on however loaded a machine.
+  private static var ample: Deadline { Deadline(after: .seconds(600)) }
+
   private func turnstile(limit: Int, waiting: Int = 100) throws -> Turnstile {
     Turnstile(limit: limit, maximumWaiting: waiting, loop: try TestLoop.shared.get())
   }
@@ -35,7 +38,7 @@ struct TurnstileTests {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for _ in 0..<300 {
         group.addTask {
-          try await turnstile.enter(deadline: Deadline(after: .seconds(30)))
+          try await turnstile.enter(deadline: TurnstileTests.ample)
           inside.enter()
           await Task.yield()
           inside.leave()
@@ -51,7 +54,7 @@ struct TurnstileTests {
   @Test("Who waits leaves at the deadline, and the place is not lost")
   func deadline() async throws {
     let turnstile = try turnstile(limit: 1)
-    try await turnstile.enter(deadline: Deadline(after: .seconds(5)))
+    try await turnstile.enter(deadline: TurnstileTests.ample)
     await #expect(throws: LDAPFault.noTime) { try await turnstile.enter(deadline: Deadline(after: .milliseconds(50))) }
     turnstile.leave()
     try await turnstile.enter(deadline: Deadline(after: .milliseconds(50)))
@@ -61,15 +64,15 @@ struct TurnstileTests {
   @Test("Beyond the number that may wait, the answer comes at once")
   func overload() async throws {
     let turnstile = try turnstile(limit: 1, waiting: 0)
-    try await turnstile.enter(deadline: Deadline(after: .seconds(5)))
-    await #expect(throws: LDAPFault.overloaded) { try await turnstile.enter(deadline: Deadline(after: .seconds(5))) }
+    try await turnstile.enter(deadline: TurnstileTests.ample)
+    await #expect(throws: LDAPFault.overloaded) { try await turnstile.enter(deadline: TurnstileTests.ample) }
   }
 
   @Test("A cancelled wait ends at once, and the place is not lost")
   func cancellation() async throws {
     let turnstile = try turnstile(limit: 1)
-    try await turnstile.enter(deadline: Deadline(after: .seconds(30)))
-    let waiting = Task { try await turnstile.enter(deadline: Deadline(after: .seconds(30))) }
+    try await turnstile.enter(deadline: TurnstileTests.ample)
+    let waiting = Task { try await turnstile.enter(deadline: TurnstileTests.ample) }
     try await Task.sleep(for: .milliseconds(20))
     waiting.cancel()
     await #expect(throws: LDAPFault.noTime) { try await waiting.value }
@@ -81,13 +84,13 @@ struct TurnstileTests {
   private func order(first: Int, others: Int, limit: Int = 1) async throws -> [Bool] {
     let turnstile = try turnstile(limit: limit, waiting: 1000)
     let entered = Order()
-    for _ in 0..<limit { try await turnstile.enter(deadline: Deadline(after: .seconds(30))) }
+    for _ in 0..<limit { try await turnstile.enter(deadline: TurnstileTests.ample) }
     try await withThrowingTaskGroup(of: Void.self) { group in
       for isFirst in Array(repeating: false, count: others) + Array(repeating: true, count: first) {
         let before = turnstile.counts.waiting
         group.addTask {
           try await Precedence.$isFirst.withValue(isFirst) {
-            try await turnstile.enter(deadline: Deadline(after: .seconds(30)))
+            try await turnstile.enter(deadline: TurnstileTests.ample)
             entered.append(isFirst)
             turnstile.leave()
           }
@@ -114,10 +117,10 @@ struct TurnstileTests {
   func share() async throws {
     let turnstile = try turnstile(limit: 8)
     try await Precedence.$isFirst.withValue(true) {
-      try await turnstile.enter(deadline: Deadline(after: .seconds(5)))
+      try await turnstile.enter(deadline: TurnstileTests.ample)
       turnstile.leave()
     }
-    for _ in 0..<6 { try await turnstile.enter(deadline: Deadline(after: .seconds(5))) }
+    for _ in 0..<6 { try await turnstile.enter(deadline: TurnstileTests.ample) }
     await #expect(throws: LDAPFault.noTime) { try await turnstile.enter(deadline: Deadline(after: .milliseconds(50))) }
     try await Precedence.$isFirst.withValue(true) { for _ in 0..<2 { try await turnstile.enter(deadline: Deadline(after: .milliseconds(50))) } }
     #expect(turnstile.counts.inside == 8)

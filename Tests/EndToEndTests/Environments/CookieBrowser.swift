@@ -88,7 +88,7 @@ actor CookieBrowser {
     if let cookies = jar.field(for: parsed) { request.headers.add(name: "cookie", value: cookies) }
     for field in fields { request.headers.replaceOrAdd(name: field.name, value: field.value) }
     if let body { request.body = .bytes(ByteBuffer(bytes: body)) }
-    let response = try await client.execute(request, timeout: .seconds(20))
+    let response = try await answer(to: request)
     let bytes = try await response.body.collect(upTo: 4 << 20)
     let page = Page(
       url: url, status: Int(response.status.code), fields: response.headers.map { (name: $0.name, value: $0.value) },
@@ -96,6 +96,14 @@ actor CookieBrowser {
     for field in page.values("set-cookie") { jar.keep(field, from: parsed) }
     history.append(page)
     return page
+  }
+
+  /// A server may end an idle connection at the moment when the next request is on its way, as Apache does when it is restarted gracefully: what has no
+  /// effect is asked again then, once, over a new one (RFC 9112 §9.3.1), as every browser does.
+  private func answer(to request: HTTPClientRequest) async throws -> HTTPClientResponse {
+    do { return try await client.execute(request, timeout: .seconds(20)) } catch HTTPClientError.remoteConnectionClosed where request.method == .GET {
+      return try await client.execute(request, timeout: .seconds(20))
+    }
   }
 
   /// Asks for an address and follows where it leads, as far as no form has to be filled in.
