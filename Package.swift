@@ -68,7 +68,7 @@ let package = Package(
 
     .target(
       name: "Federation",
-      dependencies: ["Identity", "Bytes", "Cryptography", "XMLSecurity", "SAML", "CertificateLifecycle", logging, metrics],
+      dependencies: ["Identity", "Bytes", "Cryptography", "XMLSecurity", "SAML", "WSFederation", "CertificateLifecycle", logging, metrics],
       // The regular expressions of claims ask Foundation's ICU directly, for its limit of time; Foundation's module does not link it for others.
       linkerSettings: [.linkedLibrary("_FoundationICU")]),
 
@@ -96,7 +96,7 @@ let package = Package(
     .target(
       name: "Web",
       dependencies: [
-        "Identity", "SignIn", "PassThrough", "Federation", "Health", "SAML", "XMLSecurity", "CertificateLifecycle", "Bytes", "Cryptography",
+        "Identity", "SignIn", "PassThrough", "Federation", "Health", "SAML", "WSFederation", "XMLSecurity", "CertificateLifecycle", "Bytes", "Cryptography",
         hummingbird,
         hummingbirdCore, httpTypes, nioHTTPTypes, nioHTTP1, nioCore,
         nioPosix, nioSSL, nioTLS, x509, logging, metrics, lifecycle,
@@ -140,7 +140,7 @@ let package = Package(
     .testTarget(
       name: "FederationTests",
       dependencies: [
-        "Federation", "SAML", "XMLSecurity", "Identity", "CertificateLifecycle", "Cryptography", "Bytes", "GatehouseTesting", crypto, logging,
+        "Federation", "SAML", "WSFederation", "XMLSecurity", "Identity", "CertificateLifecycle", "Cryptography", "Bytes", "GatehouseTesting", crypto, logging,
       ]),
     .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes", "GatehouseTesting"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
@@ -157,7 +157,7 @@ let package = Package(
     .testTarget(
       name: "WebTests",
       dependencies: [
-        "Web", "SignIn", "PassThrough", "Federation", "Health", "SAML", "XMLSecurity", "CertificateLifecycle", "Identity", "Bytes", "Cryptography",
+        "Web", "SignIn", "PassThrough", "Federation", "Health", "SAML", "WSFederation", "XMLSecurity", "CertificateLifecycle", "Identity", "Bytes", "Cryptography",
         "GatehouseTesting", hummingbird,
         httpTypes,
         nioCore, nioPosix, nioSSL,

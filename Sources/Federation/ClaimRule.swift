@@ -19,33 +19,45 @@ package enum ClaimSource: Sendable, Equatable, Hashable, Codable {
   case realm
   /// `DOMAIN\name`.
   case windowsAccountName
+  /// `true` or `false`: whether the request came from one of the organisation's own networks.
+  case insideCorporateNetwork
+  /// How and when somebody was authenticated.
+  case authenticationMethod, authenticationInstant
+  /// `true` where the browser keeps the session when it is closed; else no value.
+  case persistentSession
+  /// Who this identity provider is in the token.
+  case issuer
+  /// When the password ends, as a time and in whole days, and where a new one is chosen; no value where that is more than 14 days away.
+  case passwordExpirationTime, passwordExpirationDays, passwordChangeURL
+
+  /// The attribute of Active Directory that says when a password ends, computed by the domain controller.
+  static let expiryAttribute = "msDS-UserPasswordExpiryTimeComputed"
+
+  private static let words: [(ClaimSource, String)] = [
+    (.groups, "$groups"), (.userPrincipalName, "$userPrincipalName"), (.immutableID, "$immutableId"), (.objectID, "$objectId"), (.realm, "$realm"),
+    (.windowsAccountName, "$windowsAccountName"), (.insideCorporateNetwork, "$insideCorporateNetwork"),
+    (.authenticationMethod, "$authenticationMethod"), (.authenticationInstant, "$authenticationInstant"), (.persistentSession, "$persistentSession"),
+    (.issuer, "$issuerId"), (.passwordExpirationTime, "$passwordExpirationTime"), (.passwordExpirationDays, "$passwordExpirationDays"),
+    (.passwordChangeURL, "$passwordChangeUrl"),
+  ]
+
+  /// Every `$word`, for messages.
+  package static var knownWords: String { words.map(\.1).joined(separator: ", ") }
 
   /// As it is written in tables: a directory attribute's name by itself, the others behind a `$`.
   package var word: String {
-    switch self {
-    case .directory(let name): name
-    case .groups: "$groups"
-    case .userPrincipalName: "$userPrincipalName"
-    case .immutableID: "$immutableId"
-    case .objectID: "$objectId"
-    case .realm: "$realm"
-    case .windowsAccountName: "$windowsAccountName"
-    }
+    if case .directory(let name) = self { return name }
+    return ClaimSource.words.first { $0.0 == self }?.1 ?? ""
   }
 
   /// Nil for what is neither a known `$word` nor an LDAP attribute's name (RFC 4512 §2.5).
   package init?(word: String) {
-    switch word {
-    case "$groups": self = .groups
-    case "$userPrincipalName": self = .userPrincipalName
-    case "$immutableId": self = .immutableID
-    case "$objectId": self = .objectID
-    case "$realm": self = .realm
-    case "$windowsAccountName": self = .windowsAccountName
-    default:
-      guard AttributeRequest(attributes: [word]).firstInvalidName == nil else { return nil }
-      self = .directory(word)
+    if let known = ClaimSource.words.first(where: { $0.1.utf8.elementsEqual(word.utf8) })?.0 {
+      self = known
+      return
     }
+    guard AttributeRequest(attributes: [word]).firstInvalidName == nil else { return nil }
+    self = .directory(word)
   }
 
   package init(from decoder: any Decoder) throws {

@@ -47,7 +47,10 @@ struct ClaimTable: Sendable {
       case .directory(let name): request.attributes.append(name)
       case .groups: request.groups = true
       case .windowsAccountName: request.attributes.append("sAMAccountName")
-      case .userPrincipalName, .immutableID, .objectID, .realm: break
+      case .passwordExpirationTime, .passwordExpirationDays, .passwordChangeURL: request.attributes.append(ClaimSource.expiryAttribute)
+      case .userPrincipalName, .immutableID, .objectID, .realm, .insideCorporateNetwork, .authenticationMethod, .authenticationInstant,
+        .persistentSession, .issuer:
+        break
       }
     }
     let formats = party.nameID.allowed + [party.nameID.format]
@@ -151,10 +154,12 @@ package struct PersonFacts: Sendable, Equatable {
   package var person: AcceptedPerson
   /// NetBIOS name of the realm's domain, where it has one.
   package var domain: String?
+  var circumstances: SignInCircumstances
 
-  package init(person: AcceptedPerson, domain: String?) {
+  init(person: AcceptedPerson, domain: String?, circumstances: SignInCircumstances) {
     self.person = person
     self.domain = domain
+    self.circumstances = circumstances
   }
 
   var groups: [String]? { person.groups }
@@ -168,8 +173,18 @@ package struct PersonFacts: Sendable, Equatable {
     case .objectID: [person.object.id.description]
     case .realm: [person.object.realm.text]
     case .windowsAccountName: windowsAccountName.map { [$0] } ?? []
+    case .insideCorporateNetwork: [circumstances.insideCorporateNetwork ? "true" : "false"]
+    case .authenticationMethod: [circumstances.authenticationMethod]
+    case .authenticationInstant: [circumstances.authenticated.description]
+    case .persistentSession: circumstances.isKept ? ["true"] : []
+    case .issuer: [circumstances.issuer]
+    case .passwordExpirationTime: passwordExpiry.map { [$0.description] } ?? []
+    case .passwordExpirationDays: passwordExpiry.map { ["\($0.since(circumstances.now).components.seconds / 86_400)"] } ?? []
+    case .passwordChangeURL: passwordExpiry == nil ? [] : [circumstances.changePasswordURL]
     }
   }
+
+  private var passwordExpiry: Instant? { circumstances.passwordExpiry(attribute(ClaimSource.expiryAttribute).first) }
 
   /// LDAP's names have no case (RFC 4512 §2.5).
   private func attribute(_ name: String) -> [String] {

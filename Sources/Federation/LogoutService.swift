@@ -6,37 +6,6 @@ import Logging
 import SAML
 import XMLSecurity
 
-/// A logout that leads the browser from one relying party to the next (Profiles 4.4.3.2). Sealed in a cookie while it is away.
-package struct LogoutTransaction: Sendable, Equatable, Codable {
-  /// Who asked for it; nil: the person, at our own page.
-  package var requester: Identifier?
-  package var request: String?
-  package var relayState: String?
-  package var isAsynchronous = false
-  /// Who is still to be told by way of the browser.
-  package var waiting: [Participant]
-  /// The request that is out now, and to whom.
-  package var current: Identifier?
-  package var currentRequest: String?
-  /// Names of relying parties that could not be told.
-  package var failed: [String]
-  package var told: Int
-  package var began: Instant
-}
-
-/// What a logout comes to next.
-package enum LogoutStep: Sendable {
-  /// Send the browser to this URL, and keep the transaction for its return.
-  case away(String, LogoutTransaction)
-  case awayByPost(PostForm, LogoutTransaction)
-  /// Answer the one who asked.
-  case redirect(String)
-  case post(PostForm)
-  /// Our own page: signed out, and where that may not have worked.
-  case done(failed: [String])
-  case refused(PageRefusal)
-}
-
 /// Tells a relying party over a connection of the gateway's own.
 package protocol BackChannel: Sendable {
   /// Posts a SOAP envelope and answers with the body of the reply, at most 64 KiB. Throws where there is no answer of status 200 within `timeout`.
@@ -50,16 +19,16 @@ package struct LogoutService: Sendable {
   /// How long a browser may be away before its return means nothing any more.
   package static let life: Duration = .seconds(300)
 
-  private let parties: RelyingPartyDirectory
-  private let keys: TokenSigningKeys
-  private let store: any FederationStore
-  private let sessions: any SessionStore
-  private let audit: any AuditLog
+  let parties: RelyingPartyDirectory
+  let keys: TokenSigningKeys
+  let store: any FederationStore
+  let sessions: any SessionStore
+  let audit: any AuditLog
   private let identity: FederationIdentity
   private let backChannel: any BackChannel
   private let observer: (any TokenObserver)?
-  private let now: @Sendable () -> Instant
-  private let logger: Logger
+  let now: @Sendable () -> Instant
+  let logger: Logger
 
   package init(
     parties: RelyingPartyDirectory, keys: TokenSigningKeys, store: any FederationStore, sessions: any SessionStore, audit: any AuditLog,
@@ -134,7 +103,7 @@ package struct LogoutService: Sendable {
   package func receive(response message: ReceivedMessage, transaction: LogoutTransaction?) async -> LogoutStep {
     guard var transaction, now().since(transaction.began) <= LogoutService.life, let current = transaction.current,
       let party = parties.party(id: current)
-    else { return .done(failed: []) }
+    else { return .done(SignedOut()) }
     var succeeded = false
     do {
       let root = message.isSigned ? try message.verified(by: party.verificationKeys, allowingSHA1: party.allowsSHA1(at: now())) : message.root
@@ -150,7 +119,7 @@ package struct LogoutService: Sendable {
 
   /// Goes on without the relying party that the browser did not return from.
   package func skip(_ transaction: LogoutTransaction) async -> LogoutStep {
-    guard now().since(transaction.began) <= LogoutService.life else { return .done(failed: []) }
+    guard now().since(transaction.began) <= LogoutService.life else { return .done(SignedOut()) }
     var transaction = transaction
     if let current = transaction.current, let party = parties.party(id: current) { transaction.failed.append(party.shownName) }
     transaction.current = nil
@@ -228,7 +197,7 @@ package struct LogoutService: Sendable {
     return (digests, participants)
   }
 
-  private func end(_ digests: [[UInt8]], by actor: String, reason: String) async throws {
+  func end(_ digests: [[UInt8]], by actor: String, reason: String) async throws {
     for digest in digests {
       guard let session = try await sessions.session(digest: digest, now: now()) else { continue }
       let event = AuditEvent(
@@ -239,14 +208,16 @@ package struct LogoutService: Sendable {
   }
 
   /// First those that can be told without the browser, then, one after the other, those that cannot.
-  private func tell(_ participants: [Participant], _ begun: LogoutTransaction) async -> LogoutStep {
+  func tell(_ participants: [Participant], _ begun: LogoutTransaction) async -> LogoutStep {
     var transaction = begun
     let (direct, viaBrowser) = split(participants)
     let failed = await tellByBackChannel(direct)
     transaction.failed += failed
     transaction.told += direct.count - failed.count
     transaction.waiting = viaBrowser
-    for participant in participants where !direct.contains(participant) && !viaBrowser.contains(participant) {
+    let passive = participants.filter(isPassive)
+    transaction.cleanUps = passive.isEmpty ? nil : passive.map(\.relyingParty)
+    for participant in participants where !direct.contains(participant) && !viaBrowser.contains(participant) && !passive.contains(participant) {
       // It has no logout service: its session there lives on.
       if let party = parties.party(id: participant.relyingParty) { transaction.failed.append(party.shownName) }
     }
@@ -257,7 +228,7 @@ package struct LogoutService: Sendable {
     var direct: [Participant] = []
     var viaBrowser: [Participant] = []
     for participant in participants {
-      guard let party = parties.party(id: participant.relyingParty) else { continue }
+      guard let party = parties.party(id: participant.relyingParty), !isPassive(participant) else { continue }
       // The browser carries the cookies that most relying parties find their session by, so it is the better way where there are both.
       if party.logout.contains(where: { $0.binding == Binding.redirect.rawValue || $0.binding == Binding.post.rawValue }) {
         viaBrowser.append(participant)
@@ -331,33 +302,38 @@ package struct LogoutService: Sendable {
   }
 
   private func finish(_ transaction: LogoutTransaction) async -> LogoutStep {
+    var end = SignedOut(failed: transaction.failed, cleanUps: cleanUps(transaction), onward: transaction.reply.map { .url($0) })
     guard let requester = transaction.requester, let party = parties.party(id: requester), let request = transaction.request,
       !transaction.isAsynchronous, let signer = keys.signer(for: party)
-    else { return .done(failed: transaction.failed) }
+    else { return end.cleanUps.isEmpty && end.failed.isEmpty ? transaction.reply.map { .redirect($0) } ?? .done(end) : .done(end) }
     // Core 3.7.3.2: Success with PartialLogout where not everybody was reached.
     let status = transaction.failed.isEmpty ? Status.success : Status(.success, .partialLogout)
     let answers = party.logout.filter { $0.binding == Binding.redirect.rawValue || $0.binding == Binding.post.rawValue }
-    guard let end = answers.first(where: { $0.binding == Binding.redirect.rawValue }) ?? answers.first else {
-      return .done(failed: transaction.failed)
-    }
-    let location = end.responseLocation ?? end.location
+    guard let service = answers.first(where: { $0.binding == Binding.redirect.rawValue }) ?? answers.first else { return .done(end) }
+    let location = service.responseLocation ?? service.location
     do {
       let message = try LogoutResponse(
         head: MessageHead(id: TokenIssuer.makeID(), issueInstant: now(), issuer: identity.entityID, destination: location), inResponseTo: request,
         status: status
       ).written()
-      if end.binding == Binding.redirect.rawValue {
-        return .redirect(try redirect(message, .response, to: location, relayState: transaction.relayState, party, signer))
+      if service.binding == Binding.redirect.rawValue {
+        let url = try redirect(message, .response, to: location, relayState: transaction.relayState, party, signer)
+        guard !end.cleanUps.isEmpty else { return .redirect(url) }
+        end.onward = .url(url)
+      } else {
+        var fields = [("SAMLResponse", try TokenIssuer(entityID: identity.entityID, now: now()).sign(message, party, signer).base64)]
+        if let relayState = transaction.relayState { fields.append(("RelayState", relayState)) }
+        let form = PostForm(action: location, fields: fields)
+        guard !end.cleanUps.isEmpty else { return .post(form) }
+        end.onward = .post(form)
       }
-      var fields = [("SAMLResponse", try TokenIssuer(entityID: identity.entityID, now: now()).sign(message, party, signer).base64)]
-      if let relayState = transaction.relayState { fields.append(("RelayState", relayState)) }
-      return .post(PostForm(action: location, fields: fields))
+      return .done(end)
     } catch let fault as CryptographyFault {
       // Whoever asked is not told now; they would take our own page for the end of it.
       return await unavailable(fault)
     } catch {
       logger.error("a logout response could not be made", metadata: ["relyingParty": "\(party.name)", "error": "\(error)"])
-      return .done(failed: transaction.failed)
+      return .done(end)
     }
   }
 
@@ -378,7 +354,7 @@ package struct LogoutService: Sendable {
     return try TokenIssuer(entityID: identity.entityID, now: now()).sign(try response.written(), party, signer)
   }
 
-  private func unavailable(_ error: any Error) async -> LogoutStep {
+  func unavailable(_ error: any Error) async -> LogoutStep {
     logger.error("a logout could not be carried out", metadata: ["error": "\(error)"])
     return .refused(PageRefusal(reason: .unavailable, reference: Reference(), party: nil))
   }

@@ -5,6 +5,7 @@ import Identity
 import Logging
 import SAML
 import Synchronization
+import WSFederation
 import XMLSecurity
 
 /// Fetches documents of others.
@@ -71,6 +72,54 @@ package struct MetadataService: Sendable {
     return bytes
   }
 
+  /// FederationMetadata.xml, signed by the token-signing key that readers of it know: the relying party's, or the primary, as AD FS does. Throws as `own` does.
+  package func federation(for party: RelyingParty? = nil) throws -> [UInt8] {
+    guard let signer = party.map(keys.signer(for:)) ?? keys.primarySigner else {
+      return try federationDocument(for: party, id: TokenIssuer.makeID()).bytes
+    }
+    let unnamed = try federationDocument(for: party, id: "_0")
+    let digest = Digests.sha256(unnamed.bytes + signer.certificate)
+    if let known = signed.document(digest) { return known }
+    let document = try federationDocument(for: party, id: "_" + digest.prefix(20).hexadecimal)
+    let algorithm = party?.signatureAlgorithm ?? .rsaSHA256
+    let prepared = EnvelopedSignature.prepare(
+      element: document.bytes, id: document.id, at: document.signaturePlace, digest: algorithm.digest, algorithm: algorithm,
+      certificates: [signer.certificate])
+    let bytes = prepared.finish(signature: try signer.key.sign(prepared.bytesToSign, with: algorithm))
+    signed.keep(bytes, digest)
+    return bytes
+  }
+
+  private func federationDocument(for party: RelyingParty?, id: String) throws -> UnsignedMessage {
+    let url = identity.signOnURL
+    return try FederationMetadata(
+      id: id, entityID: identity.entityID, signingCertificates: keys.published(for: party).map(\.certificate),
+      encryptionCertificates: keys.encryptionCertificates, passiveURL: url, trustEndpoints: identity.trustEndpoints.filter { $0.0.isServed },
+      metadataExchangeURL: identity.metadataExchangeURL, claimsOffered: MetadataService.claimsOffered,
+      logout: [(.redirect, url), (.post, url), (.soap, identity.logoutSOAPURL)], signOn: [(.redirect, url), (.post, url)],
+      nameIDFormats: NameIDFormat.allCases, displayName: displayName, contactMail: contactMail
+    ).written()
+  }
+
+  /// What tables of claims usually tell, for readers of the metadata (protocols of AD FS, as its own document lists them).
+  private static let claimsOffered: [FederationMetadata.ClaimType] = [
+    ("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress", "E-mail address", "The mail address of the user"),
+    ("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/givenname", "Given name", "The given name of the user"),
+    ("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/surname", "Surname", "The surname of the user"),
+    ("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name", "Name", "The name of the user, for people"),
+    ("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn", "UPN", "The user principal name of the user"),
+    ("http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier", "Name ID", "The SAML name identifier of the user"),
+    ("http://schemas.microsoft.com/ws/2008/06/identity/claims/windowsaccountname", "Windows account name", "Domain and account name of the user"),
+    ("http://schemas.microsoft.com/ws/2008/06/identity/claims/role", "Role", "A role of the user"),
+    ("http://schemas.xmlsoap.org/claims/Group", "Group", "A group that the user is in"),
+    (ClaimTypes.authenticationMethod, "Authentication method", "How the user was authenticated"),
+    (ClaimTypes.authenticationInstant, "Authentication time", "When the user was authenticated"),
+    ("http://schemas.microsoft.com/ws/2012/01/insidecorporatenetwork", "Inside corporate network", "Whether the request came from inside"),
+    ("http://schemas.microsoft.com/ws/2012/01/passwordexpirationtime", "Password expiration time", "When the password ends"),
+    ("http://schemas.microsoft.com/ws/2012/01/passwordexpirationdays", "Password expiration days", "In how many days the password ends"),
+    ("http://schemas.microsoft.com/ws/2012/01/passwordchangeurl", "Password change URL", "Where a new password is chosen"),
+  ].map { FederationMetadata.ClaimType(uri: $0.0, displayName: $0.1, description: $0.2) }
+
   private func document(for party: RelyingParty?, id: String) throws -> UnsignedMessage {
     let url = identity.signOnURL
     return try IdentityProviderMetadata(
@@ -102,7 +151,15 @@ package struct MetadataService: Sendable {
       }
     }
     let metadata: ServiceProviderMetadata
-    do { metadata = try ServiceProviderMetadata(root) } catch { throw MetadataProblem(error.detail) }
+    do {
+      var read = try ServiceProviderMetadata(federation: root)
+      // From here on an address of WS-Federation is a consumer service like the others: it is shown, compared and approved with them.
+      for address in read.application?.replyAddresses ?? [] {
+        read.consumers.append(.init(binding: WSFederationTraits.binding, location: address))
+      }
+      read.application = nil
+      metadata = read
+    } catch { throw MetadataProblem(error.detail) }
     if let end = metadata.validUntil {
       guard end > now() else { throw MetadataProblem("the metadata was valid until \(end)") }
     }

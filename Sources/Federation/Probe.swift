@@ -255,8 +255,8 @@ extension SignOnService {
     guard case .passed(let checked) = checks.check(message, party: party, claimedIssuer: try message.claimedIssuer), checked.party.id == party.id
     else { throw RingProblem("its request would be refused; see `gatehouse audit list --kind token.refused` after a sign-in by hand") }
     let time = now()
-    let facts = PersonFacts(person: person, domain: domain(person.object.realm))
     let transaction = SignOnTransaction(checked, now: time, browser: [])
+    let facts = try facts(of: person, party, SignInSource(method: transaction.contextClass, authenticated: time, isKept: false, address: nil))
     guard let name = try await makeName(transaction, party, facts) else { throw RingProblem("the probe user has no name of the format it wants") }
     let token = try TokenIssuer(entityID: identity.entityID, now: time).issue(
       TokenOrder(

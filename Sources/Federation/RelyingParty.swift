@@ -41,6 +41,8 @@ package struct RelyingParty: Sendable, Equatable, Codable {
   package var allowsUnsolicited = false
   /// Distinguished names or SIDs of groups, one of which a person must be in; empty: everybody may.
   package var permittedGroups: [String] = []
+  /// How it is served by WS-Federation and WS-Trust; nil: as usual, where it has an address for that.
+  package var wsFederation: WSFederationTraits?
   /// What is known of how it follows a rollover of the token-signing certificate; nil: nothing.
   package var rollover: RolloverTraits?
   /// For compare-and-swap; the store increments it.

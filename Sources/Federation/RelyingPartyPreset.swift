@@ -9,11 +9,18 @@ package enum RelyingPartyPreset: String, Sendable, CaseIterable {
   /// Microsoft Entra as a SAML relying party (login.microsoftonline.com): ImmutableID as persistent name, IDPEmail.
   case entra
   case google, salesforce
+  /// AD FS's claim types for a relying party of WS-Federation.
+  case wsFederation = "ws-federation"
+  /// Microsoft Entra as AD FS is known to it: WS-Federation with SAML 1.1 and the claims of the rules that Entra Connect makes.
+  case entraWSFederation = "entra-ws-federation"
+
+  package static let entraRealm = "urn:federation:MicrosoftOnline"
+  package static let entraReply = "https://login.microsoftonline.com/login.srf"
 
   /// Sets claims, name and signing as the product wants them; everything can be edited afterwards.
   package func apply(to party: inout RelyingParty) {
     switch self {
-    case .standard:
+    case .standard, .wsFederation:
       let claims = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/"
       party.nameID = NameIDRule(format: .unspecified)
       party.claims = [
@@ -37,6 +44,24 @@ package enum RelyingPartyPreset: String, Sendable, CaseIterable {
       party.nameID = NameIDRule(format: .persistent, source: .immutableID)
       party.signs = .assertion
       party.claims = [ClaimRule(name: "IDPEmail", sources: [.userPrincipalName], isRequired: true)]
+    case .entraWSFederation:
+      let password = "http://schemas.microsoft.com/ws/2012/01/password"
+      party.nameID = NameIDRule(format: .unspecified, source: .immutableID)
+      party.signs = .assertion
+      party.claims = [
+        ClaimRule(name: "http://schemas.xmlsoap.org/claims/UPN", sources: [.userPrincipalName], isRequired: true),
+        ClaimRule(name: "http://schemas.microsoft.com/LiveID/Federation/2008/05/ImmutableID", sources: [.immutableID], isRequired: true),
+        ClaimRule(name: ClaimTypes.nameIdentifier, sources: [.immutableID], isRequired: true),
+        ClaimRule(name: ClaimTypes.issuer, sources: [.issuer]),
+        ClaimRule(name: "http://schemas.microsoft.com/ws/2012/01/insidecorporatenetwork", sources: [.insideCorporateNetwork]),
+        ClaimRule(name: ClaimTypes.authenticationMethod, sources: [.authenticationMethod]),
+        ClaimRule(name: "http://schemas.microsoft.com/claims/authnmethodsreferences", sources: [.authenticationMethod]),
+        ClaimRule(name: "http://schemas.microsoft.com/2014/03/psso", sources: [.persistentSession]),
+        ClaimRule(name: password + "expirationtime", sources: [.passwordExpirationTime]),
+        ClaimRule(name: password + "expirationdays", sources: [.passwordExpirationDays]),
+        ClaimRule(name: password + "changeurl", sources: [.passwordChangeURL]),
+        ClaimRule(name: "http://schemas.microsoft.com/ws/2012/01/accounttype", constants: ["User"]),
+      ]
     case .google:
       party.nameID = NameIDRule(format: .emailAddress)
       party.signs = .assertion

@@ -24,6 +24,10 @@ package enum RequestCheck: String, Sendable, CaseIterable {
   case nameQualifier = "name-qualifier"
   case subjectReadable = "subject.readable"
   case scope = "scope"
+  case realm = "wtrealm"
+  case reply = "wreply"
+  case authentication = "wauth"
+  case loop = "loop"
 
   /// The clause that demands it.
   package var clause: String {
@@ -44,6 +48,8 @@ package enum RequestCheck: String, Sendable, CaseIterable {
     case .nameFormat, .nameQualifier: "Core 3.4.1.1"
     case .subjectReadable: "Core 3.4.1.2"
     case .scope: "Core 3.4.1.2 (Scoping)"
+    case .realm, .reply, .authentication: "WS-Federation 13.2.2"
+    case .loop: "local policy"
     }
   }
 }

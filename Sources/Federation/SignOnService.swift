@@ -19,6 +19,10 @@ package struct PageRefusal: Sendable, Equatable {
   package enum Reason: String, Sendable, CaseIterable {
     case malformed, unknownParty, partyDisabled, badSignature, consumerNotRegistered, misdirected, stale, repeated
     case notPermitted, noToken, transactionOver, unavailable, unsolicitedNotAllowed
+    /// A second factor, or another way to sign in than by password, is asked for and cannot be had.
+    case secondFactor, authenticationMethod
+    /// The relying party sends its visitor back again and again.
+    case loop
   }
   package var reason: Reason
   package var reference: Reference
@@ -36,16 +40,16 @@ package struct PageRefusal: Sendable, Equatable {
 package struct SignOnService: Sendable {
   let parties: RelyingPartyDirectory
   let keys: TokenSigningKeys
-  private let store: any FederationStore
+  let store: any FederationStore
   let audit: any AuditLog
   let identity: FederationIdentity
-  private let observer: (any TokenObserver)?
+  let observer: (any TokenObserver)?
   /// Of a realm: the NetBIOS name of its domain.
   let domain: @Sendable (RealmName) -> String?
   /// For attributes that the session does not have; nil where nobody could find out.
-  private let describe: @Sendable (Session, AttributeRequest) async -> AcceptedPerson?
+  let describe: @Sendable (Session, AttributeRequest) async -> AcceptedPerson?
   let now: @Sendable () -> Instant
-  private let logger: Logger
+  let logger: Logger
 
   package init(
     parties: RelyingPartyDirectory, keys: TokenSigningKeys, store: any FederationStore, audit: any AuditLog, identity: FederationIdentity,
@@ -69,7 +73,9 @@ package struct SignOnService: Sendable {
   /// - Parameters:
   ///   - session: of the browser, where it is signed in.
   ///   - browser: SHA-256 of the cookie that every browser here has.
-  package func receive(_ message: ReceivedMessage, session: Session?, browser: [UInt8]) async -> SignOnStep {
+  package func receive(
+    _ message: ReceivedMessage, session: Session?, browser: [UInt8], visit: VisitFacts = VisitFacts()
+  ) async -> SignOnStep {
     let time = now()
     let claimed: String
     do { claimed = try message.claimedIssuer } catch { return await refuse(.malformed, nil, [CheckFailure(.structure, error.detail)]) }
@@ -83,7 +89,7 @@ package struct SignOnService: Sendable {
     case .passed(let checked):
       if message.isSigned, let refusal = await repeated(checked, browser: browser, now: time) { return refusal }
       let transaction = SignOnTransaction(checked, now: time, browser: browser)
-      if let session, transaction.freshSince == nil { return await finish(transaction, session: session) }
+      if let session, transaction.freshSince == nil { return await finish(transaction, session: session, visit: visit) }
       guard !checked.request.isPassive else {
         // Core 3.4.1: without showing anything it cannot be done.
         return await decline(
@@ -95,7 +101,9 @@ package struct SignOnService: Sendable {
   }
 
   /// A sign-in that nobody asked for (Profiles 4.1.5), for a relying party that allows it.
-  package func unsolicited(_ name: String, relayState: String?, session: Session?, browser: [UInt8]) async -> SignOnStep {
+  package func unsolicited(
+    _ name: String, relayState: String?, session: Session?, browser: [UInt8], visit: VisitFacts = VisitFacts()
+  ) async -> SignOnStep {
     guard let party = parties.party(named: name) ?? parties.party(entityID: name) else {
       return await refuse(.unknownParty, nil, [CheckFailure(.senderKnown, "no relying party has the name or entityID \(name.prefix(256))")])
     }
@@ -120,11 +128,11 @@ package struct SignOnService: Sendable {
     transaction.consumer = consumer.location
     transaction.relayState = relayState
     guard let session else { return .signIn(transaction) }
-    return await finish(transaction, session: session)
+    return await finish(transaction, session: session, visit: visit)
   }
 
   /// The answer for a person who is signed in.
-  package func finish(_ transaction: SignOnTransaction, session: Session) async -> SignOnStep {
+  package func finish(_ transaction: SignOnTransaction, session: Session, visit: VisitFacts = VisitFacts()) async -> SignOnStep {
     if let fresh = transaction.freshSince, session.authenticated < fresh { return .signIn(transaction) }
     guard let id = transaction.party, let prepared = parties.prepared(id) else { return await refuse(.unknownParty, nil, []) }
     let party = prepared.party
@@ -132,8 +140,19 @@ package struct SignOnService: Sendable {
     guard !party.disabled else {
       return await refuse(.partyDisabled, party, [CheckFailure(.senderEnabled, "the relying party was disabled meanwhile")])
     }
-    guard party.usableConsumers.contains(where: { $0.location.utf8.elementsEqual(transaction.consumer.utf8) }) else {
+    let addresses = transaction.kind == .passive ? party.replyAddresses : party.usableConsumers.map(\.location)
+    guard addresses.contains(where: { $0.utf8.elementsEqual(transaction.consumer.utf8) }) else {
       return await refuse(.consumerNotRegistered, party, [CheckFailure(.consumerRegistered, "the consumer service is no longer registered")])
+    }
+    guard !visit.answers.isLoop(party.id, now: now()) else {
+      return await refuse(
+        .loop, party,
+        [
+          CheckFailure(
+            .loop,
+            "the browser was sent back here \(RecentAnswers.most) times within \(RecentAnswers.window.components.seconds) s of being answered: the relying party refuses the token or loses its session. Look for the token-signing certificate it trusts, its clock, its cookies (SameSite, path, domain) and the claims that it insists on"
+          )
+        ])
     }
     guard let signer = keys.signer(for: party) else {
       logger.error("there is no token-signing key", metadata: ["relyingParty": "\(party.name)"])
@@ -142,38 +161,37 @@ package struct SignOnService: Sendable {
     var person = session.person
     let needs = ClaimTable.needs(party)
     if needs.isMissing(from: person, request: parties.attributeRequest), let told = await describe(session, needs) { person = told }
-    let facts = PersonFacts(person: person, domain: domain(person.object.realm))
-    guard SignOnService.permits(party, facts) else {
-      return await decline(
-        Status(.responder, .requestDenied),
-        [CheckFailure(.senderEnabled, "the person is in none of the groups that may use the relying party")], party: party,
-        consumer: transaction.consumer, inResponseTo: transaction.request, relayState: transaction.relayState, person: person,
-        here: transaction.kind == .unsolicited ? .notPermitted : nil)
+
+    func decline(_ status: Status, _ failure: CheckFailure, here: PageRefusal.Reason?) async -> SignOnStep {
+      await self.decline(
+        status, [failure], party: party, consumer: transaction.consumer, inResponseTo: transaction.request, relayState: transaction.relayState,
+        person: person, here: here)
     }
     do {
+      let facts = try self.facts(of: person, party, SignInSource(transaction, session, visit))
+      guard SignOnService.permits(party, facts) else {
+        return await decline(
+          Status(.responder, .requestDenied),
+          CheckFailure(.senderEnabled, "the person is in none of the groups that may use the relying party"),
+          here: transaction.kind.hasStatus ? nil : .notPermitted)
+      }
       guard let name = try await makeName(transaction, party, facts) else {
         return await decline(
-          Status(.requester, .invalidNameIDPolicy),
-          [CheckFailure(.nameFormat, "the person has no name of this format, and none may be made")], party: party, consumer: transaction.consumer,
-          inResponseTo: transaction.request, relayState: transaction.relayState, person: person,
-          here: transaction.kind == .unsolicited ? .noToken : nil)
+          Status(.requester, .invalidNameIDPolicy), CheckFailure(.nameFormat, "the person has no name of this format, and none may be made"),
+          here: transaction.kind.hasStatus ? nil : .noToken)
       }
       // Core 3.4.1 (Subject): the answer is about the one whom the request names, or about nobody.
       if let subject = transaction.subject, !SignOnService.isSame(subject, name, identity: identity.entityID, party: party.entityID) {
         return await decline(
-          Status(.responder, .unknownPrincipal), [CheckFailure(.subjectReadable, "the request names somebody else than who is signed in")],
-          party: party, consumer: transaction.consumer, inResponseTo: transaction.request, relayState: transaction.relayState, person: person)
+          Status(.responder, .unknownPrincipal), CheckFailure(.subjectReadable, "the request names somebody else than who is signed in"), here: nil)
       }
+      if transaction.kind == .passive { return try await issuePassive(transaction, prepared, facts, name, session, signer) }
       return try await issue(transaction, prepared, facts, name, session, signer)
     } catch let problem as ClaimProblem {
-      return await decline(
-        Status(.responder, .requestDenied), [CheckFailure(.structure, problem.detail)], party: party, consumer: transaction.consumer,
-        inResponseTo: transaction.request, relayState: transaction.relayState, person: person, here: .noToken)
+      return await decline(Status(.responder, .requestDenied), CheckFailure(.structure, problem.detail), here: .noToken)
     } catch let fault as MessageFault {
       // A name that XML cannot carry: trying again will not help.
-      return await decline(
-        Status(.responder, .requestDenied), [CheckFailure(.structure, fault.detail)], party: party, consumer: transaction.consumer,
-        inResponseTo: transaction.request, relayState: transaction.relayState, person: person, here: .noToken)
+      return await decline(Status(.responder, .requestDenied), CheckFailure(.structure, fault.detail), here: .noToken)
     } catch StoreError.notFound {
       // The session was ended while the token was made: nobody gets it.
       return .signIn(transaction)
@@ -209,85 +227,9 @@ package struct SignOnService: Sendable {
       participant: Participant(relyingParty: party.id, name: name, sessionIndex: index, since: issuer.now), audit: [event])
     Telemetry.countToken(outcome: "issued")
     observer?.noteToken(party, key: token.keyID, session: session.digest, now: issuer.now)
-    return .post(token.form)
-  }
-
-  /// What the directory must tell of a person for a relying party.
-  package static func needs(of party: RelyingParty) -> AttributeRequest { ClaimTable.needs(party) }
-
-  /// The assertion that would be issued for somebody now, unsigned and in plain. Nothing is stored: where a persistent name would be made, a sample stands.
-  /// Throws `ClaimProblem` or `MessageFault` where none would be issued.
-  package func preview(_ party: RelyingParty, person: AcceptedPerson) async throws -> [UInt8] {
-    let facts = PersonFacts(person: person, domain: domain(person.object.realm))
-    guard SignOnService.permits(party, facts) else { throw ClaimProblem(detail: "the person is in none of the groups that may use \(party.name)") }
-    guard let consumer = party.standardConsumer else { throw ClaimProblem(detail: "\(party.name) has no consumer service for HTTP-POST") }
-    var transaction = SignOnTransaction(kind: .unsolicited, began: now(), browser: [])
-    transaction.mayCreateName = false
-    var name = try await makeName(transaction, party, facts)
-    if name == nil, party.nameID.format == .persistent, party.nameID.source == nil {
-      name = NameID(
-        "(made at the first sign-in)", format: NameIDFormat.persistent.rawValue, nameQualifier: identity.entityID, spNameQualifier: party.entityID)
-    }
-    guard let name else { throw ClaimProblem(detail: "the person has no value for a name of the format \(party.nameID.format.word)") }
-    let time = now()
-    return try TokenIssuer(entityID: identity.entityID, now: time).content(
-      TokenOrder(
-        prepared: PreparedParty(party), facts: facts, name: name, encryptsName: false, consumer: consumer.location, inResponseTo: nil,
-        relayState: nil, contextClass: transaction.contextClass, authenticated: time, sessionIndex: TokenIssuer.makeID(),
-        sessionEnds: time.adding(.seconds(8 * 3600))), subject: .plain(name)
-    ).written().bytes
-  }
-
-  /// Of this session at this relying party, and of no other; tells nobody anything about either.
-  static func sessionIndex(_ session: Session, _ party: Identifier) -> String {
-    "_" + Digests.sha256(Array("session index 1".utf8) + session.digest + party.bytes).prefix(16).hexadecimal
-  }
-
-  /// The person's name for the relying party; nil where it cannot be had.
-  func makeName(_ transaction: SignOnTransaction, _ party: RelyingParty, _ facts: PersonFacts) async throws -> NameID? {
-    let format = transaction.nameFormat ?? party.nameID.format
-    switch format {
-    case .unspecified:
-      let source = party.nameID.source ?? .userPrincipalName
-      return facts.values(of: source).first.map { NameID($0, format: format.rawValue) }
-    case .emailAddress: return facts.mail.map { NameID($0, format: format.rawValue) }
-    case .windowsDomainQualifiedName: return facts.windowsAccountName.map { NameID($0, format: format.rawValue) }
-    case .transient:
-      return NameID(
-        TokenIssuer.makeID(), format: format.rawValue, nameQualifier: identity.entityID, spNameQualifier: party.entityID)
-    case .persistent:
-      let value: String
-      if let source = party.nameID.source {
-        guard let told = facts.values(of: source).first, told.utf8.count <= 256 else { return nil }
-        value = told
-      } else if let known = try await store.persistentName(of: facts.person.object, at: party.id) {
-        value = known
-      } else {
-        // Core 3.4.1.1 (AllowCreate): a new one only where the relying party agrees.
-        guard transaction.mayCreateName else { return nil }
-        let made = RandomBytes.generate(20).hexadecimal
-        let event = AuditEvent(
-          time: now(), kind: .persistentNameMade, actor: "gatehouse", realm: facts.person.object.realm, subject: party.name,
-          object: facts.person.object.id, outcome: "done")
-        value = try await store.makePersistentName(made, of: facts.person.object, at: party.id, audit: [event])
-      }
-      return NameID(value, format: format.rawValue, nameQualifier: identity.entityID, spNameQualifier: party.entityID)
-    }
-  }
-
-  private static func isSame(_ asked: NameID, _ own: NameID, identity: String, party: String) -> Bool {
-    func agrees(_ qualifier: String?, _ expected: String) -> Bool { qualifier.map { $0.utf8.elementsEqual(expected.utf8) } ?? true }
-    let format = asked.format ?? NameIDFormat.unspecified.rawValue
-    return asked.value.utf8.elementsEqual(own.value.utf8) && (format == NameIDFormat.unspecified.rawValue || format == own.format)
-      && agrees(asked.nameQualifier, identity) && agrees(asked.spNameQualifier, party)
-  }
-
-  private static func permits(_ party: RelyingParty, _ facts: PersonFacts) -> Bool {
-    guard !party.permittedGroups.isEmpty else { return true }
-    guard let groups = facts.groups else { return false }
-    // Distinguished names have no case in AD; a group more that looks alike is none that exists.
-    let own = Set(groups.map { asciiLowercased($0) })
-    return party.permittedGroups.contains { own.contains(asciiLowercased($0)) }
+    var form = token.form
+    form.party = party.id
+    return .post(form)
   }
 
   /// Refuses a signed request that was seen before, unless the same browser brings it again (the back button). Nil where it may go on.
@@ -304,7 +246,7 @@ package struct SignOnService: Sendable {
   }
 
   /// A page of our own, with its audit row.
-  private func refuse(_ reason: PageRefusal.Reason, _ party: RelyingParty?, _ failures: [CheckFailure]) async -> SignOnStep {
+  func refuse(_ reason: PageRefusal.Reason, _ party: RelyingParty?, _ failures: [CheckFailure]) async -> SignOnStep {
     let reference = Reference()
     Telemetry.countToken(outcome: "refused")
     await record(reference, party, failures, person: nil, outcome: "refused:\(reason.rawValue)")
@@ -334,7 +276,7 @@ package struct SignOnService: Sendable {
     }
   }
 
-  private func record(
+  func record(
     _ reference: Reference, _ party: RelyingParty?, _ failures: [CheckFailure], person: AcceptedPerson?, outcome: String
   ) async {
     var event = AuditEvent(

@@ -12,8 +12,13 @@ package struct SignOnTransaction: Sendable, Equatable, Codable {
   package enum Kind: String, Sendable, Codable {
     /// SAML with a request, and without.
     case saml, unsolicited
+    /// WS-Federation: the relay state is its context (`wctx`), the context class its authentication method.
+    case passive
     /// A sign-in for its own sake, or a change of password.
     case none
+
+    /// Whether the relying party can be told why there is no token.
+    var hasStatus: Bool { self == .saml }
   }
   package var kind: Kind
   package var party: Identifier?

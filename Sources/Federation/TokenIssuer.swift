@@ -8,6 +8,8 @@ import XMLSecurity
 package struct PostForm: Sendable, Equatable {
   package var action: String
   package var fields: [Field]
+  /// Whom it takes a token to; nil where it carries none.
+  package var party: Identifier?
 
   package struct Field: Sendable, Equatable {
     package var name: String
@@ -111,7 +113,7 @@ struct TokenIssuer: Sendable {
     return prepared.finish(signature: try signer.key.sign(prepared.bytesToSign, with: algorithm))
   }
 
-  private func encrypt(_ element: [UInt8], _ prepared: PreparedParty) throws -> [UInt8] {
+  func encrypt(_ element: [UInt8], _ prepared: PreparedParty) throws -> [UInt8] {
     guard let key = prepared.encryptionKey else {
       throw ClaimProblem(detail: "the relying party \(prepared.party.name) wants encryption and has no encryption certificate that can be used")
     }

@@ -224,6 +224,9 @@ package final class TokenSigningKeys: Sendable {
     }
   }
 
+  /// What signs for those who have no assignment of their own: the primary of RSA, which everybody can verify.
+  var primarySigner: Signer? { state.withLock { state in state.ring.primary(of: .rsa).flatMap { state.signers[$0.id] } } }
+
   /// Whether metadata shows more than one key of a family: then a change is under way, or one was.
   func showsSeveral(_ family: SigningKeyFamily) -> Bool {
     state.withLock { state in state.ring.places.count { $0.family == family && $0.state.isInMetadata } > 1 }

@@ -192,6 +192,14 @@ package struct ResponseContent: Sendable {
     self.body = body
   }
 
+  /// The element around an `xenc:EncryptedData` (Core 2.3.4).
+  package static func encryptedAssertion(_ data: [UInt8]) -> [UInt8] {
+    var writer = CanonicalWriter(capacity: data.count + 128)
+    writer.open(.saml, "EncryptedAssertion")
+    writer.embed(data)
+    return writer.finish()
+  }
+
   /// The response and the place for its signature. Throws `MessageFault`.
   package func written() throws(MessageFault) -> UnsignedMessage {
     do {
@@ -206,10 +214,7 @@ package struct ResponseContent: Sendable {
       try writer.status(status)
       switch body {
       case .assertion(let assertion): writer.embed(assertion)
-      case .encrypted(let data):
-        writer.open(.saml, "EncryptedAssertion")
-        writer.embed(data)
-        writer.close()
+      case .encrypted(let data): writer.embed(ResponseContent.encryptedAssertion(data))
       case nil: break
       }
       writer.close()

@@ -118,7 +118,7 @@ package enum DateTime {
   package static func read(_ text: String) -> Instant? {
     let bytes = Array(text.utf8)
     guard (20...30).contains(bytes.count), bytes.last == UInt8(ascii: "Z") else { return nil }
-    package func number(_ range: Range<Int>) -> Int64? {
+    func number(_ range: Range<Int>) -> Int64? {
       var value: Int64 = 0
       for byte in bytes[range] {
         guard (0x30...0x39).contains(byte) else { return nil }

@@ -75,16 +75,21 @@ extension EmbeddedStore: RelyingPartyStore {
 extension EmbeddedStore: FederationSettingsStore {
   package func federationSettings() async throws -> FederationSettings? {
     try await read { database in
-      guard let row = try database.row("SELECT entity_id, version FROM federation WHERE entity_id IS NOT NULL") else { return nil }
-      return FederationSettings(entityID: try row.text(0), version: try row.integer(1))
+      guard let row = try database.row("SELECT entity_id, version, document FROM federation WHERE entity_id IS NOT NULL") else { return nil }
+      guard let document = try row.optionalBytes(2) else { return FederationSettings(entityID: try row.text(0), version: try row.integer(1)) }
+      guard var settings = try? JSONDecoder().decode(FederationSettings.self, from: Data(document)) else { throw row.damaged(2) }
+      (settings.entityID, settings.version) = (try row.text(0), try row.integer(1))
+      return settings
     }
   }
 
   package func putFederationSettings(_ settings: FederationSettings, audit: [AuditEvent]) async throws {
+    let document = try JSONEncoder().encode(settings)
     try await write(audit: audit) { database in
       let changed = try database.run(
-        "UPDATE federation SET entity_id = ?, version = version + 1 WHERE version = ?", settings.entityID.blob, settings.version)
-      guard changed == 1 else { throw StoreError.conflict("the entityID was changed meanwhile") }
+        "UPDATE federation SET entity_id = ?, document = ?, version = version + 1 WHERE version = ?", settings.entityID.blob, document,
+        settings.version)
+      guard changed == 1 else { throw StoreError.conflict("the settings of federation were changed meanwhile") }
     }
   }
 }

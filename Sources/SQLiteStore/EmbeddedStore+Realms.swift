@@ -11,11 +11,11 @@ extension EmbeddedStore: RealmStore {
       for row in try database.rows("SELECT realm, suffix FROM realm_suffix ORDER BY realm, position") {
         suffixes[try row.bytes(0), default: []].append(try row.text(1))
       }
-      return try database.rows("SELECT name, is_default, method, display_name, version, lockout FROM realm ORDER BY name").map { row in
+      return try database.rows("SELECT name, is_default, method, display_name, version, lockout, is_federated FROM realm ORDER BY name").map { row in
         guard let method = SignInMethod(rawValue: try row.text(2)) else { throw row.damaged(2) }
         return Realm(
           name: try row.realm(0), suffixes: suffixes[try row.bytes(0)] ?? [], isDefault: try row.flag(1), method: method,
-          displayName: try row.optionalText(3), lockout: try row.lockoutPolicy(5), version: try row.integer(4))
+          displayName: try row.optionalText(3), lockout: try row.lockoutPolicy(5), isFederated: try row.flag(6), version: try row.integer(4))
       }
     }
   }
@@ -27,8 +27,9 @@ extension EmbeddedStore: RealmStore {
       }
       try database.checkDefault(realm)
       try database.run(
-        "INSERT INTO realm (name, is_default, method, display_name, lockout, version) VALUES (?, ?, ?, ?, ?, 1)", realm.name.text.blob,
-        realm.isDefault, realm.method.rawValue.blob, realm.displayName?.blob, try realm.lockout.map { try JSONEncoder().encode($0) })
+        "INSERT INTO realm (name, is_default, method, display_name, lockout, is_federated, version) VALUES (?, ?, ?, ?, ?, ?, 1)",
+        realm.name.text.blob, realm.isDefault, realm.method.rawValue.blob, realm.displayName?.blob,
+        try realm.lockout.map { try JSONEncoder().encode($0) }, realm.isFederated)
       try database.addSuffixes(of: realm)
     }
   }
@@ -37,9 +38,11 @@ extension EmbeddedStore: RealmStore {
     try await write(audit: audit) { database in
       try database.checkDefault(realm)
       let changed = try database.run(
-        "UPDATE realm SET is_default = ?, method = ?, display_name = ?, lockout = ?, version = version + 1 WHERE name = ? AND version = ?",
-        realm.isDefault, realm.method.rawValue.blob, realm.displayName?.blob, try realm.lockout.map { try JSONEncoder().encode($0) },
-        realm.name.text.blob, realm.version)
+        """
+        UPDATE realm SET is_default = ?, method = ?, display_name = ?, lockout = ?, is_federated = ?, version = version + 1
+          WHERE name = ? AND version = ?
+        """, realm.isDefault, realm.method.rawValue.blob, realm.displayName?.blob, try realm.lockout.map { try JSONEncoder().encode($0) },
+        realm.isFederated, realm.name.text.blob, realm.version)
       guard changed == 1 else {
         guard try database.row("SELECT 1 FROM realm WHERE name = ?", realm.name.text.blob) != nil else {
           throw StoreError.notFound("there is no realm \(realm.name)")

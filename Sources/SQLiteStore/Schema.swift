@@ -15,8 +15,15 @@ enum Schema {
     migrator.registerMigration("7 rollover records") { try $0.execute(sql: rollover) }
     migrator.registerMigration("8 alarms") { try $0.execute(sql: alarms) }
     migrator.registerMigration("9 what outlives a restore") { try $0.execute(sql: recovery) }
+    migrator.registerMigration("10 WS-Trust endpoints, federated realms") { try $0.execute(sql: passive) }
     return migrator
   }
+
+  // `federation.document` is JSON: the settings besides the entityID.
+  private static let passive = """
+    ALTER TABLE federation ADD COLUMN document BLOB;
+    ALTER TABLE realm ADD COLUMN is_federated INTEGER NOT NULL DEFAULT 0;
+    """
 
   // Ids and digests are BLOB, and so are texts (their UTF-8 bytes): they compare byte by byte. Times are INTEGER milliseconds since 1970.
   // `position` keeps the order of a list. `version` is for compare-and-swap.

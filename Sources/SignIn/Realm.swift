@@ -13,11 +13,13 @@ package struct Realm: Sendable, Equatable {
   package var displayName: String?
   /// The realm's own lockout; nil: the gateway's default.
   package var lockout: LockoutPolicy?
+  /// Whether realm discovery sends people to this identity provider's own pages and WS-Trust endpoints, as it does for a federated domain.
+  package var isFederated: Bool
   package var version: Int64
 
   package init(
     name: RealmName, suffixes: [String], isDefault: Bool = false, method: SignInMethod = .passThrough, displayName: String? = nil,
-    lockout: LockoutPolicy? = nil, version: Int64 = 0
+    lockout: LockoutPolicy? = nil, isFederated: Bool = false, version: Int64 = 0
   ) {
     self.name = name
     self.suffixes = suffixes
@@ -25,6 +27,7 @@ package struct Realm: Sendable, Equatable {
     self.method = method
     self.displayName = displayName
     self.lockout = lockout
+    self.isFederated = isFederated
     self.version = version
   }
 }

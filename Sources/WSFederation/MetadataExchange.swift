@@ -38,7 +38,8 @@ package struct MetadataExchange: Sendable {
 
   /// What the client must bring. One policy describes one kind of proof: MSAL.NET fails where one describes two.
   private static func policy(_ endpoint: TrustEndpoint, to writer: inout CanonicalWriter) throws(XMLFault) {
-    let sp: CanonicalWriter.Namespace = endpoint.version == .feb2005 ? .securityPolicy2005 : .securityPolicy12
+    // MSAL looks for the transport of a policy with Negotiate in the older namespace only, whichever version of WS-Trust it leads to.
+    let sp: CanonicalWriter.Namespace = endpoint.version == .feb2005 || endpoint.proof == .windows ? .securityPolicy2005 : .securityPolicy12
     try writer.open(.wsp, "Policy", [], prefixed: [(.wsu, "Id", endpoint.bindingName + "_policy")])
     writer.open(.wsp, "ExactlyOne")
     writer.open(.wsp, "All")

@@ -33,10 +33,12 @@ package struct TokenResponse: Sendable {
   /// order is AD FS's, without white space: some clients cut the token out as text. Throws `MessageFault`.
   package func written() throws(MessageFault) -> [UInt8] {
     let t = CanonicalWriter.Namespace.trust(version)
+    var head: [(StaticString, String)] = []
+    if let context { head.append(("Context", context)) }
     do {
       var writer = CanonicalWriter(capacity: 2048 + token.count)
       if version == .v13 { writer.open(t, "RequestSecurityTokenResponseCollection") }
-      try writer.open(t, "RequestSecurityTokenResponse", context.map { [("Context", $0)] } ?? [])
+      try writer.open(t, "RequestSecurityTokenResponse", head)
       writer.open(t, "Lifetime")
       try writer.element(.wsu, "Created", created.description)
       try writer.element(.wsu, "Expires", expires.description)

@@ -84,7 +84,7 @@ package enum TrustAnswer {
       case .mustUnderstand: code = "MustUnderstand"
       case .invalidRequest: subcode = (t, "InvalidRequest")
       case .invalidScope: subcode = (t, "InvalidScope")
-      case .failedAuthentication: subcode = (t, "FailedAuthentication")
+      case .failedAuthentication, .accessDenied: subcode = (t, "FailedAuthentication")
       case .requestFailed: subcode = (t, "RequestFailed")
       case .invalidSecurity: subcode = (.o, "InvalidSecurity")
       case .messageExpired: subcode = (.o, "MessageExpired")

@@ -11,6 +11,8 @@ package struct TrustFault: Error, Sendable, Equatable {
     case invalidScope
     /// Nobody has shown who they are (WS-Trust 1.3, 11).
     case failedAuthentication
+    /// They have, and may not use the relying party; the same subcode, with words of its own, as AD FS has it.
+    case accessDenied
     /// The request could not be done (WS-Trust 1.3, 11).
     case requestFailed
     /// A Security header against the rules (WS-Security 1.1, 12).

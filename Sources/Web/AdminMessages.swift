@@ -11,13 +11,24 @@ package struct RealmMessage: Codable, Sendable {
   package var isDefault: Bool
   package var method: String?
   package var displayName: String?
-  package init(name: String, suffixes: [String], isDefault: Bool, method: String? = nil, displayName: String? = nil) {
+  /// Whether realm discovery sends its people to this identity provider's pages and WS-Trust endpoints.
+  package var isFederated: Bool?
+  package init(
+    name: String, suffixes: [String], isDefault: Bool, method: String? = nil, displayName: String? = nil, isFederated: Bool? = nil
+  ) {
+    self.isFederated = isFederated
     self.name = name
     self.suffixes = suffixes
     self.isDefault = isDefault
     self.method = method
     self.displayName = displayName
   }
+}
+
+/// Whether a realm is federated.
+package struct RealmFederation: Codable, Sendable {
+  package var isFederated: Bool
+  package init(isFederated: Bool) { self.isFederated = isFederated }
 }
 
 package struct FrontEndMessage: Codable, Sendable {

@@ -200,6 +200,9 @@ struct AdminRolloverRoutes: Sendable {
 extension SignOnServices {
   /// Where the relying party, and nobody else, reads our metadata.
   func ownMetadataURL(of party: RelyingParty) -> String {
-    "\(identity.metadataURL)/\(party.name)/\(keys.addressToken("metadata", party.id))"
+    let token = keys.addressToken("metadata", party.id)
+    // Who speaks WS-Federation only reads FederationMetadata.xml.
+    guard party.usableConsumers.isEmpty, !party.replyAddresses.isEmpty else { return "\(identity.metadataURL)/\(party.name)/\(token)" }
+    return identity.federationMetadataURL.replacing("/FederationMetadata.xml", with: "/\(party.name)/\(token)/FederationMetadata.xml")
   }
 }

@@ -1,5 +1,6 @@
 import Bytes
 import Cryptography
+import Federation
 import Foundation
 import Hummingbird
 import Identity
@@ -68,7 +69,8 @@ struct AdminRoutes: Sendable {
       return jsonResponse(
         services.realms.realms.map {
           RealmMessage(
-            name: $0.name.text, suffixes: $0.suffixes, isDefault: $0.isDefault, method: $0.method.rawValue, displayName: $0.displayName)
+            name: $0.name.text, suffixes: $0.suffixes, isDefault: $0.isDefault, method: $0.method.rawValue, displayName: $0.displayName,
+            isFederated: $0.isFederated)
         })
     }
     router.post("/admin/v1/realms") { request, context in
@@ -84,13 +86,34 @@ struct AdminRoutes: Sendable {
       guard !suffixes.isEmpty || message.isDefault else {
         throw RequestFault.malformed("Give the realm a suffix (--suffix contoso.com) or make it the default (--default): no name would lead to it.")
       }
-      let realm = Realm(name: name, suffixes: suffixes, isDefault: message.isDefault, displayName: message.displayName)
+      let realm = Realm(
+        name: name, suffixes: suffixes, isDefault: message.isDefault, displayName: message.displayName, isFederated: message.isFederated ?? false)
       let event = AuditEvent(
         time: services.now(), kind: .realmAdded, actor: actor, realm: name, subject: name.text, outcome: "done",
         details: ["suffixes": suffixes.joined(separator: " "), "default": "\(message.isDefault)"])
       try await services.realmStore.add(realm, audit: [event])
       try await services.realms.refresh()
       return jsonResponse(Done(done: true, message: "Realm \(name) was added."), status: .created)
+    }
+    router.patch("/admin/v1/realms/:name/federation") { request, context in
+      let actor = try services.adminRoles.actor(context, changing: true)
+      let name = try realmName(try segment("name", of: context))
+      let wish: RealmFederation = try await decodeAdmin(request)
+      guard var realm = try await services.realmStore.realms().first(where: { $0.name == name }) else {
+        throw RequestFault.notFound("There is no realm \(name).")
+      }
+      realm.isFederated = wish.isFederated
+      let event = AuditEvent(
+        time: services.now(), kind: .realmChanged, actor: actor, realm: name, subject: name.text, outcome: "done",
+        details: ["federated": "\(wish.isFederated)"])
+      try await services.realmStore.update(realm, audit: [event])
+      try await services.realms.refresh()
+      return jsonResponse(
+        Done(
+          done: true,
+          message: wish.isFederated
+            ? "Realm discovery sends the people of \(name) to \(services.federation.identity.signOnURL)."
+            : "Realm discovery tells that \(name) is managed."))
     }
     router.delete("/admin/v1/realms/:name") { _, context in
       let actor = try services.adminRoles.actor(context, changing: true)

@@ -1,5 +1,6 @@
 import Bytes
 import Cryptography
+import Federation
 import Foundation
 import HTTPTypes
 import Hummingbird
@@ -12,6 +13,7 @@ struct BrowserCookies: Sendable {
   /// What leaves room for the name and the attributes within the 4,096 bytes that browsers keep (RFC 6265bis §5.6).
   static let longestValue = 3900
   static let logoutName = "__Host-gatehouse-logout"
+  static let answersName = "__Host-gatehouse-answers"
 
   /// 32 random bytes that every browser gets at its first page; transactions are bound to it.
   let browser: Secret
@@ -19,6 +21,8 @@ struct BrowserCookies: Sendable {
   let isKnown: Bool
   let session: Secret?
   let logout: String?
+  /// `RecentAnswers` as text.
+  let answers: String?
 
   init(_ request: Request) {
     var values: [String: String] = [:]
@@ -41,6 +45,7 @@ struct BrowserCookies: Sendable {
     }
     session = secret(BrowserCookies.sessionName)
     logout = values[BrowserCookies.logoutName]
+    answers = values[BrowserCookies.answersName]
   }
 
   /// What transactions are bound to: SHA-256, 32 bytes.
@@ -54,6 +59,7 @@ struct BrowserCookies: Sendable {
 
   static let endSession = [set(sessionName, "", life: .zero)]
   static let endLogout = [set(logoutName, "", life: .zero)]
+  static func forAnswers(_ text: String) -> [String] { [set(answersName, text, life: RecentAnswers.window)] }
   static func forLogout(_ sealed: String) -> [String] { [set(logoutName, sealed)] }
 
   private func text(_ secret: Secret) -> String { secret.withBytes { Array($0).base64URL } }

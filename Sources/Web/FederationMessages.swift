@@ -4,6 +4,7 @@ import Federation
 import Foundation
 import Identity
 import SAML
+import WSFederation
 
 // The messages of the admin API that concern federation. The CLI is its client and shares these types.
 
@@ -96,7 +97,7 @@ package struct ClaimMessage: Codable, Sendable, Equatable {
     let sources = try (from ?? []).map { word in
       guard let source = ClaimSource(word: word) else {
         throw malformed(
-          "\"\(word.prefix(64))\" is no attribute of a directory, and none of $groups, $userPrincipalName, $immutableId, $objectId, $realm, $windowsAccountName."
+          "\"\(word.prefix(64))\" is no attribute of a directory, and none of \(ClaimSource.knownWords)."
         )
       }
       return source
@@ -167,6 +168,18 @@ package struct RelyingPartyMessage: Codable, Sendable {
   package var signingKey: String?
   /// The metadata URL that is this relying party's alone.
   package var ownMetadataUrl: String?
+  /// Of WS-Federation and WS-Trust.
+  package var replyAddresses: [String]
+  package var signOutUrl: String?
+  package var tokenType: String
+  package var responseFormat: String
+  package var active: Bool
+  package var activeNetworks: [String]
+  package struct Issuer: Codable, Sendable {
+    package var domain: String
+    package var issuer: String
+  }
+  package var issuers: [Issuer]
   package struct Probe: Codable, Sendable {
     package var url: String
     package var user: String
@@ -199,8 +212,8 @@ package struct RelyingPartyMessage: Codable, Sendable {
     entityId = party.entityID
     displayName = party.displayName
     disabled = party.disabled
-    consumers = party.consumers.map(endpoint)
-    logout = party.logout.map(endpoint)
+    consumers = party.consumers.filter { $0.binding != WSFederationTraits.binding }.map(endpoint)
+    logout = party.logout.filter { $0.binding != WSFederationTraits.binding }.map(endpoint)
     certificates =
       party.signingCertificates.map { Certificate(sha256: Digests.sha256($0).hexadecimal, use: "signing") }
       + party.encryptionCertificates.map { Certificate(sha256: Digests.sha256($0).hexadecimal, use: "encryption") }
@@ -217,6 +230,13 @@ package struct RelyingPartyMessage: Codable, Sendable {
     skewSeconds = party.skew
     unsolicited = party.allowsUnsolicited
     permittedGroups = party.permittedGroups
+    replyAddresses = party.replyAddresses
+    signOutUrl = party.logout.first { $0.binding == WSFederationTraits.binding }?.location
+    tokenType = party.passive.tokenType.word
+    responseFormat = party.passive.responseVersion.rawValue
+    active = party.passive.allowsActive
+    activeNetworks = party.passive.activeNetworks
+    issuers = party.passive.issuers.map { Issuer(domain: $0.domain, issuer: $0.issuer) }
     owner = party.rollover?.owner
     readsFirstKeyOnly = party.rollover?.readsFirstKeyOnly ?? false
     keepsExpiredKey = party.rollover?.keepsExpiredKey ?? false
@@ -259,6 +279,17 @@ package struct RelyingPartyChange: Codable, Sendable {
   package var skewSeconds: Int64?
   package var unsolicited: Bool?
   package var permittedGroups: [String]?
+  /// Where tokens of WS-Federation go (wreply), the first by default; with `entityId` as the wtrealm.
+  package var replyAddresses: [String]?
+  /// Where its clean-up requests go; empty: its reply address.
+  package var signOutUrl: String?
+  /// saml11 or saml20.
+  package var tokenType: String?
+  /// 2005 or 13.
+  package var responseFormat: String?
+  /// Whether WS-Trust issues tokens for it.
+  package var active: Bool?
+  package var activeNetworks: [String]?
   /// The mail address of whoever runs it; empty: none.
   package var owner: String?
   package var readsFirstKeyOnly: Bool?
@@ -288,22 +319,6 @@ package struct PreviewRequest: Codable, Sendable {
 package struct PreviewMessage: Codable, Sendable {
   /// The assertion's bytes as text: exactly what would be issued, with ids and times of now, unsigned.
   package var assertion: String
-}
-
-package struct FederationMessage: Codable, Sendable {
-  package var entityId: String
-  package var signOnUrl: String
-  package var metadataUrl: String
-  package var relyingParties: Int
-}
-
-package struct EntityIDChange: Codable, Sendable {
-  package var entityId: String
-  package var force: Bool
-  package init(entityId: String, force: Bool) {
-    self.entityId = entityId
-    self.force = force
-  }
 }
 
 package struct TokenQuery: Codable, Sendable {

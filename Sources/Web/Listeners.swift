@@ -86,7 +86,7 @@ package struct GatewayWeb: Sendable {
   func publicRouter(proxies: [AddressRange]) -> Router<GatewayRequestContext> {
     let router = makeRouter()
     signInRoutes.add(to: router)
-    RealmDiscoveryRoutes(realms: services.realms).add(to: router)
+    RealmDiscoveryRoutes(realms: services.realms, federation: services.federation).add(to: router)
     agentRoutes(proxies: proxies).addPublic(to: router)
     SignOnRoutes(
       services: services.federation, signIn: services.signIn, realms: services.realms, gate: services.admission, proxies: proxies,

@@ -17,7 +17,13 @@ extension SignOnRoutes {
         offersKeeping: services.sessions.policy.offersKeeping)
       return pages.signIn(form, visit.texts).setting(visit.cookies.forBrowser)
     case .post(let form):
-      return pages.post(form, party: nil, visit.texts, cookies: visit.cookies.forBrowser)
+      var cookies = visit.cookies.forBrowser
+      if let party = form.party {
+        var answers = visit.answers(now: now())
+        answers.note(party, now: now())
+        cookies += BrowserCookies.forAnswers(answers.text)
+      }
+      return pages.post(form, party: nil, visit.texts, cookies: cookies)
     case .refused(let refusal): return pages.refusal(refusal, visit.texts).setting(visit.cookies.forBrowser)
     }
   }
@@ -45,7 +51,7 @@ extension SignOnRoutes {
     case .awayByPost(let form, let transaction): return pages.post(form, party: nil, visit.texts, cookies: try keep(transaction))
     case .redirect(let url): return redirect(url, ended + BrowserCookies.endLogout)
     case .post(let form): return pages.post(form, party: nil, visit.texts, cookies: ended + BrowserCookies.endLogout)
-    case .done(let failed): return pages.signedOut(failed: failed, visit.texts, cookies: ended + BrowserCookies.endLogout)
+    case .done(let end): return pages.signedOut(end, visit.texts, cookies: ended + BrowserCookies.endLogout)
     case .refused(let refusal): return pages.refusal(refusal, visit.texts)
     }
   }
@@ -71,6 +77,7 @@ extension SignOnRoutes {
     return (fields, sealed, transaction)
   }
 
-  /// The pages ask as a front-end of the house's own, for the people of every realm.
+  /// Pages and WS-Trust ask as front-ends of the house's own, for the people of every realm.
+  var trustFrontEnd: FrontEnd { FrontEnd(name: "ws-trust", realms: realms.realms.map(\.name), ratePerSecond: .max) }
   var frontEnd: FrontEnd { FrontEnd(name: "sign-in-page", realms: realms.realms.map(\.name), ratePerSecond: .max) }
 }

@@ -16,7 +16,7 @@ extension SignOnRoutes {
     }
     guard let session = try await session(visit) else { return try await show(.signIn(transaction), visit) }
     guard transaction.kind != .none else { return redirect("/adfs/ls/IdpInitiatedSignOn.aspx", []) }
-    return try await show(await services.signOn.finish(transaction, session: session), visit)
+    return try await show(await services.signOn.finish(transaction, session: session, visit: visit.facts(now: now())), visit)
   }
 
   func signIn(_ visit: Visit, _ context: GatewayRequestContext, body: [UInt8]) async throws -> Response {
@@ -135,7 +135,7 @@ extension SignOnRoutes {
       if let transaction = visit.cookies.logout.flatMap({ services.seal.openLogout($0, browser: visit.cookies.browserDigest) }) {
         return try await show(await services.logout.skip(transaction), visit)
       }
-      return pages.signedOut(failed: [], visit.texts, cookies: BrowserCookies.endSession)
+      return pages.signedOut(SignedOut(), visit.texts, cookies: BrowserCookies.endSession)
     }
     let transaction = SignOnTransaction(kind: .none, began: now(), browser: visit.cookies.browserDigest)
     return pages.signedIn(session, transaction: try services.seal.seal(transaction), applications: [], visit.texts).setting(visit.cookies.forBrowser)
@@ -144,7 +144,7 @@ extension SignOnRoutes {
   func signOut(_ visit: Visit, body: [UInt8]) async throws -> Response {
     // Bound to the browser: no other site's form can sign anybody out.
     guard try await opened(visit, body) != nil else { return redirect("/sign-out", []) }
-    guard let session = try await session(visit) else { return pages.signedOut(failed: [], visit.texts, cookies: BrowserCookies.endSession) }
+    guard let session = try await session(visit) else { return pages.signedOut(SignedOut(), visit.texts, cookies: BrowserCookies.endSession) }
     services.sessions.forget(session)
     return try await show(await services.logout.signOut(session), visit)
   }

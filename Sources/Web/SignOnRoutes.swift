@@ -8,6 +8,7 @@ import Logging
 import NIOCore
 import SAML
 import SignIn
+import WSFederation
 import XMLSecurity
 
 /// What relying parties and people reach by a browser: single sign-on, the sign-in page, the change of a password, logout.
@@ -86,6 +87,7 @@ struct SignOnRoutes: Sendable {
       return Response(status: .ok, headers: fields, body: .init(byteBuffer: ByteBuffer(bytes: logo.bytes)))
     }
     addMetadata(to: router)
+    TrustRoutes(routes: self).add(to: router)
     RolloverConfirmationRoutes(services: services, now: now).add(to: router)
   }
 
@@ -103,18 +105,28 @@ struct SignOnRoutes: Sendable {
 
   /// What only the relying party's own servers read: who reads it is remembered, as evidence that they know the keys in it.
   private func ownMetadata(_ request: Request, _ context: GatewayRequestContext) throws -> Response {
+    let party = try ownParty(context)
+    let response = try metadata(for: party, cacheControl: "private, no-cache")
+    notePoll(of: party, request, context)
+    return response
+  }
+
+  /// Whose own address it is. Throws `RequestFault.notFound` where it is nobody's.
+  func ownParty(_ context: GatewayRequestContext) throws -> RelyingParty {
     let (name, token) = (try segment("party", of: context), try segment("token", of: context))
     guard let party = services.parties.party(named: name),
       constantTimeEqual(Array(services.keys.addressToken("metadata", party.id).utf8), Array(token.utf8))
     else { throw RequestFault.notFound("There is no relying party of this name and address.") }
-    let response = try metadata(for: party, cacheControl: "private, no-cache")
+    return party
+  }
+
+  func notePoll(of party: RelyingParty, _ request: Request, _ context: GatewayRequestContext) {
     // Who asks for the head only has not read it.
-    guard request.method == .get else { return response }
+    guard request.method == .get else { return }
     let visit = Visit(request, context, self)
     let program = String((request.headers[.userAgent] ?? "").prefix(64))
     services.rollover.ledger.notePoll(
       of: party.id, by: "\(visit.address.map { "\($0)" } ?? "-") \(program)", keys: services.keys.published(for: party).map(\.id), now: now())
-    return response
   }
 
   private func metadata(for party: RelyingParty?, cacheControl: String = "public, max-age=300") throws -> Response {
@@ -124,6 +136,7 @@ struct SignOnRoutes: Sendable {
 
   private func receiveQuery(_ visit: Visit) async throws -> Response {
     guard let query = visit.query, !query.isEmpty else { return redirect("/adfs/ls/IdpInitiatedSignOn.aspx", visit.cookies.forBrowser) }
+    if let fields = try? FormFields(query), PassiveRequest.isOne(fields) { return try await receivePassive(fields, visit) }
     let message: ReceivedMessage
     do { message = try ReceivedMessage(query: query) } catch { return try await show(await services.signOn.refuse(error), visit) }
     return try await receive(message, visit)
@@ -133,6 +146,7 @@ struct SignOnRoutes: Sendable {
     let message: ReceivedMessage
     do {
       guard isForm(visit.contentType) else { throw MessageFault(.envelope, "the body is no form (application/x-www-form-urlencoded)") }
+      if let fields = try? FormFields(body), PassiveRequest.isOne(fields) { return try await receivePassive(fields, visit) }
       // A message in the query beside one in the body: one could be checked and the other used.
       if let query = visit.query, try FormFields(query).only("SAMLRequest") != nil || FormFields(query).only("SAMLResponse") != nil {
         throw MessageFault(.envelope, "there is a SAML message in the query of a POST")
@@ -151,7 +165,8 @@ struct SignOnRoutes: Sendable {
       return try await show(await services.logout.receive(response: message, transaction: transaction), visit)
     case (.request, _):
       let session = try await session(visit)
-      return try await show(await services.signOn.receive(message, session: session, browser: visit.cookies.browserDigest), visit)
+      return try await show(
+        await services.signOn.receive(message, session: session, browser: visit.cookies.browserDigest, visit: visit.facts(now: now())), visit)
     case (.response, _):
       return try await show(
         await services.signOn.refuse(MessageFault(.structure, "a <\(name.local.prefix(64))> is not awaited here as a SAMLResponse")), visit)
@@ -190,7 +205,8 @@ struct SignOnRoutes: Sendable {
     } catch { return try await show(await services.signOn.refuse(error), visit) }
     if let party {
       return try await show(
-        await services.signOn.unsolicited(party, relayState: relayState, session: session, browser: visit.cookies.browserDigest), visit)
+        await services.signOn.unsolicited(
+          party, relayState: relayState, session: session, browser: visit.cookies.browserDigest, visit: visit.facts(now: now())), visit)
     }
     let transaction = SignOnTransaction(kind: .none, began: now(), browser: visit.cookies.browserDigest)
     guard let session else { return try await show(.signIn(transaction), visit) }
@@ -216,6 +232,13 @@ struct Visit: Sendable {
     contentType = request.headers[.contentType]
     query = request.head.path.flatMap { path in path.utf8.firstIndex(of: UInt8(ascii: "?")).map { Array(path.utf8[path.utf8.index(after: $0)...]) } }
   }
+}
+
+extension Visit {
+  /// How often relying parties were answered at this browser lately.
+  func answers(now: Instant) -> RecentAnswers { cookies.answers.map { RecentAnswers($0, now: now) } ?? RecentAnswers() }
+
+  func facts(now: Instant) -> VisitFacts { VisitFacts(address: address, answers: answers(now: now)) }
 }
 
 /// Whether a content type says that the body is a form.

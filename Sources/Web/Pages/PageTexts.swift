@@ -69,6 +69,8 @@ struct PageTexts: Sendable {
       "Sie sind hier abgemeldet; die folgenden Anwendungen konnten nicht benachrichtigt werden. Melden Sie sich auch dort ab, oder schließen Sie alle Fenster dieses Browsers:"
     )
   }
+  var signingOutAt: String { say("You are being signed out of these applications, too:", "Sie werden auch bei diesen Anwendungen abgemeldet:") }
+  func signingOutOf(_ party: String) -> String { say("Sign-out of \(party)", "Abmeldung bei \(party)") }
   func signedInAs(_ name: String) -> String { say("You are signed in as \(name)", "Sie sind angemeldet als \(name)") }
   var notSignedIn: String { say("You are not signed in here.", "Sie sind hier nicht angemeldet.") }
   var applications: String { say("Applications", "Anwendungen") }
@@ -244,6 +246,20 @@ struct PageTexts: Sendable {
         "Diese Seite ist zu alt, oder sie wurde in einem anderen Browser geöffnet. Beginnen Sie noch einmal in der Anwendung.")
     case .unavailable:
       return say("This cannot be done just now. Try again in a moment.", "Das geht gerade nicht. Versuchen Sie es gleich noch einmal.")
+    case .secondFactor:
+      return say(
+        "\(party) demands a second proof of who you are, such as a code, and only a password is asked for here. Tell your help desk; trying again will not help.",
+        "\(party) verlangt einen zweiten Nachweis, wer Sie sind, etwa einen Code; hier wird nur ein Kennwort abgefragt. Sagen Sie es Ihrem Helpdesk; ein neuer Versuch hilft nicht."
+      )
+    case .authenticationMethod:
+      return say(
+        "\(party) asks for a way of signing in that there is not here. Tell your help desk; trying again will not help.",
+        "\(party) verlangt eine Art der Anmeldung, die es hier nicht gibt. Sagen Sie es Ihrem Helpdesk; ein neuer Versuch hilft nicht.")
+    case .loop:
+      return say(
+        "You are signed in, but \(party) sends you back here again and again. Most likely it cannot keep your sign-in (does your browser refuse its cookies?), or it does not accept ours. Wait half a minute and try once more; if it happens again, tell your help desk the reference.",
+        "Sie sind angemeldet, aber \(party) schickt Sie immer wieder hierher zurück. Wahrscheinlich kann die Anwendung Ihre Anmeldung nicht behalten (lehnt Ihr Browser ihre Cookies ab?), oder sie nimmt unsere nicht an. Warten Sie eine halbe Minute und versuchen Sie es noch einmal; geschieht es wieder, nennen Sie Ihrem Helpdesk die Vorgangsnummer."
+      )
     case .unsolicitedNotAllowed:
       return say("Sign-in to \(party) must begin at the application.", "Die Anmeldung bei \(party) muss in der Anwendung beginnen.")
     }

@@ -146,7 +146,7 @@ struct Pages: Sendable {
     let status: HTTPResponse.Status =
       switch refusal.reason {
       case .unavailable: .serviceUnavailable
-      case .notPermitted, .noToken, .unsolicitedNotAllowed: .forbidden
+      case .notPermitted, .noToken, .unsolicitedNotAllowed, .secondFactor, .authenticationMethod: .forbidden
       default: .badRequest
       }
     let body: Markup = "<h1>\(texts.problem)</h1>\(problem(texts.refusal(refusal), refusal.reference, texts))"
@@ -169,18 +169,6 @@ struct Pages: Sendable {
       <p><button type="submit">\(texts.signOut)</button></p></form>
       """
     return page(title, body, texts)
-  }
-
-  func signedOut(failed: [String], _ texts: PageTexts, cookies: [String]) -> Response {
-    var body: Markup = "<h1>\(texts.signedOut)</h1>"
-    if failed.isEmpty {
-      body += "<p>\(texts.signedOutText)</p>"
-    } else {
-      body += "<p class=\"warning\" role=\"alert\">\(texts.signedOutPartly)</p><ul>"
-      for name in failed { body += "<li>\(name)</li>" }
-      body += "</ul>"
-    }
-    return page(texts.signedOut, body, texts, cookies: cookies)
   }
 
   /// What the owner of a relying party is asked about a new certificate.
@@ -232,8 +220,9 @@ struct Pages: Sendable {
     return "<p class=\"notice\" role=\"status\">\(text)</p>"
   }
 
-  private func page(
-    _ title: String, _ body: Markup, _ texts: PageTexts, status: HTTPResponse.Status = .ok, scripts: String = "'none'", cookies: [String] = []
+  func page(
+    _ title: String, _ body: Markup, _ texts: PageTexts, status: HTTPResponse.Status = .ok, scripts: String = "'none'", frames: [String] = [],
+    cookies: [String] = []
   ) -> Response {
     let logo: Markup = branding.logo == nil ? .nothing : "<p class=\"logo\"><img src=\"/assets/logo\" alt=\"\(branding.organisation)\"></p>"
     let help: Markup = branding.help.map { "<footer><p>\($0)</p></footer>" } ?? .nothing
@@ -245,7 +234,7 @@ struct Pages: Sendable {
       """
     let rest: Markup = "</style></head><body><main>\(logo)\(body)</main>\(help)</body></html>\n"
     var response = Response(
-      status: status, headers: Pages.headers(style: styleSource, scripts: scripts),
+      status: status, headers: Pages.headers(style: styleSource, scripts: scripts, frames: frames),
       body: .init(byteBuffer: ByteBuffer(string: head.html + style + rest.html)))
     for cookie in cookies { response.headers.append(HTTPField(name: .setCookie, value: cookie)) }
     // RFC 9110 §10.2.3: whoever asks by machine is told when it is worth it again.
@@ -255,13 +244,14 @@ struct Pages: Sendable {
 
   /// For every page. There is no `form-action`: browsers apply it to the redirects behind a post as well, and would break relying parties that
   /// send the browser on to another host; that forms go nowhere else is the registry's business.
-  private static func headers(style: String, scripts: String) -> HTTPFields {
+  private static func headers(style: String, scripts: String, frames: [String]) -> HTTPFields {
     var fields = HTTPFields()
     fields[.contentType] = "text/html; charset=utf-8"
     fields[.cacheControl] = "no-store"
     fields[.pragma] = "no-cache"
     fields[.contentSecurityPolicy] =
       "default-src 'none'; style-src \(style); script-src \(scripts); img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+      + (frames.isEmpty ? "" : "; frame-src \(frames.joined(separator: " "))")
     fields[.xContentTypeOptions] = "nosniff"
     fields[.strictTransportSecurity] = "max-age=31536000"
     if let name = HTTPField.Name("Referrer-Policy") { fields[name] = "no-referrer" }

@@ -6,8 +6,8 @@ import Web
 /// Who this identity provider is for its relying parties.
 struct FederationCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "federation", abstract: "Who this identity provider is for its relying parties.", subcommands: [Show.self, SetEntityID.self],
-    defaultSubcommand: Show.self)
+    commandName: "federation", abstract: "Who this identity provider is for its relying parties.", 
+    subcommands: [Show.self, SetEntityID.self, Endpoints.self, Enable.self, Disable.self, Networks.self], defaultSubcommand: Show.self)
 
   struct Show: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Show the entityID and the URLs to give to relying parties.")
@@ -29,10 +29,82 @@ struct FederationCommand: AsyncParsableCommand {
     @Flag(name: .long, help: "Although relying parties are registered, which know the present one.") var force = false
 
     func run() async throws {
-      let federation: FederationMessage = try await admin.client.patch("federation", EntityIDChange(entityId: entityID, force: force))
+      let federation: FederationMessage = try await admin.client.patch("federation", FederationChange(entityId: entityID, force: force))
       if admin.json { return try printJSON(federation) }
       show(federation)
     }
+  }
+
+  struct Endpoints: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "List the endpoints of WS-Trust, and from where they may be asked.")
+    @OptionGroup var admin: AdminOptions
+
+    func run() async throws {
+      let federation: FederationMessage = try await admin.client.get("federation")
+      if admin.json { return try printJSON(federation.trustEndpoints) }
+      list(federation)
+    }
+  }
+
+  struct Enable: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Switch an endpoint of WS-Trust on.",
+      discussion: """
+        A client sends name and password there, past everything that protects a sign-in by browser; so narrow it to the networks that need it, and let relying
+        parties use it one by one (`gatehouse rp edit NAME --active on`).
+
+        Example: gatehouse federation enable 2005/usernamemixed --network 10.0.0.0/8
+        """)
+    @OptionGroup var admin: AdminOptions
+    @Argument(help: "2005/usernamemixed or 13/usernamemixed.") var endpoint: String
+    @Option(name: .long, help: "From where it may be asked (10.0.0.0/8); may be repeated (default: from everywhere).") var network: [String] = []
+
+    func run() async throws {
+      try await change(FederationChange(enable: .init(endpoint: endpoint, networks: network)), admin)
+    }
+  }
+
+  struct Disable: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Switch an endpoint of WS-Trust off.")
+    @OptionGroup var admin: AdminOptions
+    @Argument(help: "2005/usernamemixed or 13/usernamemixed.") var endpoint: String
+
+    func run() async throws { try await change(FederationChange(disable: endpoint), admin) }
+  }
+
+  struct Networks: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Show or set the organisation's own networks.",
+      discussion:
+        "Tokens tell whether somebody is inside (insidecorporatenetwork), by the address that the gateway sees, or that a trusted proxy tells it. "
+        + "Example: gatehouse federation networks --corporate 10.0.0.0/8 --corporate 2001:db8::/32")
+    @OptionGroup var admin: AdminOptions
+    @Option(name: .long, help: "A network of the organisation; may be repeated, and replaces what was set.") var corporate: [String] = []
+    @Flag(name: .long, help: "Have none: everybody is outside.") var none = false
+
+    func run() async throws {
+      if none || !corporate.isEmpty {
+        let _: FederationMessage = try await admin.client.patch("federation", FederationChange(corporateNetworks: none ? [] : corporate))
+      }
+      let federation: FederationMessage = try await admin.client.get("federation")
+      if admin.json { return try printJSON(federation.corporateNetworks) }
+      print(federation.corporateNetworks.isEmpty ? "No network is the organisation's own: everybody is outside." : "The organisation's own networks:")
+      for network in federation.corporateNetworks { print("  \(network)") }
+    }
+  }
+
+  private static func change(_ change: FederationChange, _ admin: AdminOptions) async throws {
+    let federation: FederationMessage = try await admin.client.patch("federation", change)
+    if admin.json { return try printJSON(federation.trustEndpoints) }
+    list(federation)
+  }
+
+  private static func list(_ federation: FederationMessage) {
+    printTable(
+      ["ENDPOINT", "STATE", "FROM", "URL"],
+      federation.trustEndpoints.map {
+        [$0.endpoint, $0.isOn ? "on" : "off", $0.isOn ? $0.networks.isEmpty ? "everywhere" : $0.networks.joined(separator: " ") : "-", $0.url]
+      })
   }
 
   private static func show(_ federation: FederationMessage) {
@@ -40,6 +112,9 @@ struct FederationCommand: AsyncParsableCommand {
       ["WHAT", "VALUE"],
       [
         ["entityID", federation.entityId], ["single sign-on and logout", federation.signOnUrl], ["metadata", federation.metadataUrl],
+        ["WS-Federation metadata", federation.federationMetadataUrl], ["metadata exchange", federation.metadataExchangeUrl],
+        ["WS-Trust endpoints on", federation.trustEndpoints.filter(\.isOn).map(\.endpoint).joined(separator: ", ")],
+        ["own networks", federation.corporateNetworks.joined(separator: ", ")],
         ["relying parties", "\(federation.relyingParties)"],
       ])
   }

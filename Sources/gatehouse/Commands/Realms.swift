@@ -5,7 +5,7 @@ import Web
 /// The people of one directory, and by which names they are recognised.
 struct Realms: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Which names belong to which directory.", subcommands: [List.self, Add.self, Remove.self, Lockout.self, Canary.self],
+    abstract: "Which names belong to which directory.", subcommands: [List.self, Add.self, Federate.self, Remove.self, Lockout.self, Canary.self],
     defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
@@ -16,8 +16,8 @@ struct Realms: AsyncParsableCommand {
       let realms: [RealmMessage] = try await admin.client.get("realms")
       if admin.json { return try printJSON(realms) }
       printTable(
-        ["REALM", "SUFFIXES", "METHOD", "DEFAULT"],
-        realms.map { [$0.name, $0.suffixes.joined(separator: " "), $0.method ?? "-", $0.isDefault ? "yes" : "no"] })
+        ["REALM", "SUFFIXES", "METHOD", "DISCOVERY", "DEFAULT"],
+        realms.map { [$0.name, $0.suffixes.joined(separator: " "), $0.method ?? "-", $0.isFederated == true ? "federated" : "managed", $0.isDefault ? "yes" : "no"] })
     }
   }
 
@@ -34,6 +34,20 @@ struct Realms: AsyncParsableCommand {
     func run() async throws {
       let done: Done = try await admin.client.post(
         "realms", RealmMessage(name: name, suffixes: suffix, isDefault: isDefault, displayName: displayName))
+      if admin.json { return try printJSON(done) }
+      print(done.message)
+    }
+  }
+
+  struct Federate: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Have realm discovery send a realm's people to this identity provider's own pages, as it does for a federated domain.")
+    @OptionGroup var admin: AdminOptions
+    @Argument(help: "The realm's name.") var name: String
+    @Flag(name: .long, help: "Have it say managed again.") var off = false
+
+    func run() async throws {
+      let done: Done = try await admin.client.patch("realms/\(pathSegment(name))/federation", RealmFederation(isFederated: !off))
       if admin.json { return try printJSON(done) }
       print(done.message)
     }

@@ -2,19 +2,20 @@ import ArgumentParser
 import Bytes
 import Foundation
 import Web
-import Yams
 
 /// The applications that people sign in to by tokens of this gateway.
 struct RelyingParties: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "rp", abstract: "Relying parties: the applications that people sign in to with SAML.",
+    commandName: "rp", abstract: "Relying parties: the applications that people sign in to with SAML or WS-Federation.",
     discussion: """
       Examples:
         gatehouse rp add --metadata https://app.example/saml/metadata
         gatehouse rp add --metadata sp.xml --name wiki --preset oid --encrypt assertion
+        gatehouse rp add --name portal --realm urn:sharepoint:portal --reply https://portal.example/_trust/
+        gatehouse rp add-entra --domain contoso.com
         gatehouse rp preview wiki --user alice@contoso.com
       """,
-    subcommands: [List.self, Show.self, Add.self, Edit.self, Enable.self, Disable.self, Remove.self, Refresh.self, Preview.self],
+    subcommands: [List.self, Show.self, Add.self, AddEntra.self, Edit.self, Enable.self, Disable.self, Remove.self, Refresh.self, Preview.self],
     defaultSubcommand: List.self)
 
   struct List: AsyncParsableCommand {
@@ -48,7 +49,7 @@ struct RelyingParties: AsyncParsableCommand {
 
   struct Add: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Register a relying party by its metadata, or by entityID and consumer service.",
+      abstract: "Register a relying party by its metadata, by entityID and consumer service (SAML), or by realm and reply address (WS-Federation).",
       discussion: "A document from a URL is read again every four hours. What would change where tokens go is never taken over unasked.")
     @OptionGroup var admin: AdminOptions
     @Option(name: .long, help: "What it is called here (default: after its host).") var name: String?
@@ -56,13 +57,15 @@ struct RelyingParties: AsyncParsableCommand {
     @Option(name: .long, help: "PEM file of the certificate that must have signed the metadata.") var pin: String?
     @Option(name: .long, help: "Without metadata: its entityID.") var entityID: String?
     @Option(name: .long, help: "Without metadata: where tokens are posted; may be repeated, the first is the usual one.") var acs: [String] = []
+    @Option(name: .long, help: "Without metadata: its realm (wtrealm), which is the entityID of WS-Federation.") var realm: String?
     @OptionGroup var options: PartyOptions
 
     func run() async throws {
+      guard entityID == nil || realm == nil else { throw ValidationError("A realm is an entityID: give one of --entity-id and --realm.") }
       var change = try options.change()
       change.name = name
       try fill(&change, metadata: metadata, pin: pin)
-      change.entityId = entityID
+      change.entityId = entityID ?? realm
       change.consumers = acs.isEmpty ? nil : acs
       let party: RelyingPartyMessage = try await admin.client.post("relying-parties", change)
       if admin.json { return try printJSON(party) }
@@ -192,6 +195,15 @@ struct RelyingParties: AsyncParsableCommand {
       rows.append(["consumer", "\(consumer.location)\(consumer.isDefault ? " (default)" : "") \(consumer.binding)"])
     }
     for end in party.logout { rows.append(["logout", "\(end.location) \(end.binding)"]) }
+    for (index, reply) in party.replyAddresses.enumerated() { rows.append(["reply address", reply + (index == 0 ? " (default)" : "")]) }
+    if !party.replyAddresses.isEmpty || party.active {
+      rows += [
+        ["WS-Federation", "\(party.tokenType), answers as of WS-Trust \(party.responseFormat)"],
+        ["WS-Trust", party.active ? "on" + (party.activeNetworks.isEmpty ? "" : " from " + party.activeNetworks.joined(separator: ", ")) : "off"],
+      ]
+    }
+    if let url = party.signOutUrl { rows.append(["clean-up", url]) }
+    for issuer in party.issuers { rows.append(["issuer", "\(issuer.issuer) for \(issuer.domain)"]) }
     for certificate in party.certificates { rows.append([certificate.use, "SHA-256 \(certificate.sha256)"]) }
     rows += [
       ["requests", party.requestsMustBeSigned ? "must be signed" : "may be unsigned"], ["signs", party.signs], ["encrypts", party.encrypts],
@@ -211,98 +223,5 @@ struct RelyingParties: AsyncParsableCommand {
       rows.append(["claim", "\(claim.name) ← \(source)"])
     }
     printTable(["WHAT", "VALUE"], rows)
-  }
-}
-
-/// How a relying party wants its tokens: the same for adding and for editing.
-struct PartyOptions: ParsableArguments {
-  @Option(name: .long, help: "Set claims, names and signing as a product wants them: standard, oid, entra, google, salesforce.") var preset: String?
-  @Option(name: .long, help: "What people read on pages.") var displayName: String?
-  @Option(name: .long, help: "What is signed: response, assertion or both.") var sign: String?
-  @Option(name: .long, help: "What is encrypted: nothing, assertion or name.") var encrypt: String?
-  @Option(name: .long, help: "rsa-sha256, rsa-sha384, rsa-sha512 or ecdsa-sha256.") var algorithm: String?
-  @Option(name: .long, help: "Take requests signed with SHA-1 until this day (2027-01-31), or never.") var acceptSha1Until: String?
-  @Option(name: .long, help: "The name where none is asked for: unspecified, email, persistent, transient or windows.") var nameID: String?
-  @Option(name: .long, help: "Whence an unspecified or persistent name comes: an attribute, $userPrincipalName, $immutableId …; \"\" for the usual.")
-  var nameIDSource: String?
-  @Option(name: .long, help: "A format of names that may be asked for; may be repeated (default: all).") var allowNameID: [String] = []
-  @Option(name: .long, help: "A YAML file with the table of claims (docs/operations/relying-parties.md).") var claims: String?
-  @Option(name: .long, help: "How long a token holds (1h).") var tokenLife: String?
-  @Option(name: .long, help: "By how much a token begins in the past, for clocks that lag (0s).") var skew: String?
-  @Option(name: .long, help: "Whether a sign-in may begin here, without a request: on or off.") var unsolicited: String?
-  @Option(name: .long, help: "Whether its requests must be signed: on or off.") var requireSigned: String?
-  @Option(name: .long, help: "A group (distinguished name or SID) one must be in; may be repeated.") var permitGroup: [String] = []
-  @Flag(name: .long, help: "Let everybody use it again.") var permitEverybody = false
-  @Option(name: .long, help: "The mail address of whoever runs it; \"\" for none.") var owner: String?
-  @Option(name: .long, help: "Whether it reads the first key of our metadata only: on or off.") var readsFirstKeyOnly: String?
-  @Option(name: .long, help: "Whether it goes on taking a key whose certificate has ended, since it pins the key: on or off.")
-  var keepsExpiredKey: String?
-  @Option(name: .long, help: "A page of it that wants a sign-in, for the probe; \"\" for no probe.") var probeURL: String?
-  @Option(name: .long, help: "Who signs in for the probe.") var probeUser: String?
-  @Option(name: .long, help: "What that page shows only to somebody who is signed in.") var probeExpects: String?
-  @Option(name: .long, help: "A domain of the Entra tenant that it is; may be repeated.") var entraDomain: [String] = []
-
-  func change() throws -> RelyingPartyChange {
-    var change = RelyingPartyChange()
-    change.preset = preset
-    change.displayName = displayName
-    change.signs = sign
-    change.encrypts = encrypt
-    change.algorithm = algorithm
-    change.nameId = nameID
-    change.nameIdSource = nameIDSource
-    change.allowedNameIds = allowNameID.isEmpty ? nil : allowNameID
-    change.tokenLifeSeconds = try seconds(tokenLife)
-    change.skewSeconds = try seconds(skew)
-    change.unsolicited = try flag(unsolicited, "--unsolicited")
-    change.requestsMustBeSigned = try flag(requireSigned, "--require-signed")
-    change.permittedGroups = permitEverybody ? [] : permitGroup.isEmpty ? nil : permitGroup
-    change.owner = owner
-    change.readsFirstKeyOnly = try flag(readsFirstKeyOnly, "--reads-first-key-only")
-    change.keepsExpiredKey = try flag(keepsExpiredKey, "--keeps-expired-key")
-    change.entraDomains = entraDomain.isEmpty ? nil : entraDomain
-    if let probeURL {
-      guard probeURL.isEmpty || probeUser != nil else { throw ValidationError("Say who signs in for the probe: --probe-user NAME.") }
-      change.probe = .init(url: probeURL, user: probeUser ?? "", expects: probeExpects)
-    } else if probeUser != nil || probeExpects != nil {
-      throw ValidationError("Say which page the probe opens: --probe-url URL.")
-    }
-    if let acceptSha1Until {
-      if acceptSha1Until == "never" {
-        change.acceptsSha1Until = 0
-      } else {
-        let strategy = Date.ISO8601FormatStyle().year().month().day()
-        guard let day = try? Date(acceptSha1Until, strategy: strategy) else {
-          throw ValidationError("\"\(acceptSha1Until)\" is no day; write it like 2027-01-31.")
-        }
-        change.acceptsSha1Until = Instant(day).milliseconds
-      }
-    }
-    if let claims { change.claims = try PartyOptions.read(claims) }
-    return change
-  }
-
-  private struct ClaimsFile: Decodable { var claims: [ClaimMessage] }
-
-  private static func read(_ path: String) throws -> [ClaimMessage] {
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { throw ValidationError("\(path) cannot be read.") }
-    do { return try YAMLDecoder().decode(ClaimsFile.self, from: text).claims } catch {
-      throw ValidationError("\(path) is no table of claims: \(error). Look at docs/operations/relying-parties.md for its form.")
-    }
-  }
-
-  private func seconds(_ text: String?) throws -> Int64? {
-    guard let text else { return nil }
-    guard let duration = parseDuration(text) else { throw ValidationError("\"\(text)\" is no duration; write it like 90s, 30m or 2h.") }
-    return duration.components.seconds
-  }
-
-  private func flag(_ text: String?, _ name: String) throws -> Bool? {
-    switch text {
-    case nil: return nil
-    case "on": return true
-    case "off": return false
-    default: throw ValidationError("\(name) is on or off.")
-    }
   }
 }
