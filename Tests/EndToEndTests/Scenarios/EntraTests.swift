@@ -10,14 +10,14 @@ struct EntraTests {
   private static let immutable = "http://schemas.microsoft.com/LiveID/Federation/2008/05/ImmutableID"
   private static let second = "contoso.example"
 
-  private struct Added: Decodable { var script: String? }
-
-  /// Registers it once for the suite; answers what the command printed.
-  private func add() async throws -> String {
+  /// Registers it, as often as is asked; answers what the command printed.
+  @discardableResult
+  private func prepare() async throws -> String {
     let house = try PassiveHouse.current
-    let outcome = try await house.admin.attempt("rp", "add-entra", "--domain", house.house.realm, "--domain", Self.second)
-    guard outcome.status != 0 else { return outcome.output }
-    throw ServerProcess.Failure(description: outcome.complaint)
+    let printed = try await house.admin("rp", "add-entra", "--domain", house.house.realm, "--domain", Self.second)
+    try await house.admin("rp", "edit", "entra", "--active", "on")
+    try await house.admin("federation", "enable", "2005/usernamemixed")
+    return printed
   }
 
   /// The token of the passive way.
@@ -53,7 +53,7 @@ struct EntraTests {
   @Test("One command registers it and prints the script that tells Entra: names, addresses, the certificate, and that a second factor is Entra's own")
   func script() async throws {
     let house = try PassiveHouse.current
-    let script = try await add()
+    let script = try await prepare()
     let gateway = house.gateway.url
     for domain in [house.house.realm, Self.second] {
       #expect(script.contains(domain))
@@ -70,12 +70,26 @@ struct EntraTests {
     #expect(script.contains(certificate), "the certificate is missing: \(script)")
     let shown = try await house.admin("rp", "list")
     #expect(shown.contains(Self.audience), "\(shown)")
-    try await house.admin("federation", "enable", "2005/usernamemixed")
+    struct Told: Decodable {
+      struct Domain: Decodable {
+        var domain: String
+        var issuerUri: String
+      }
+      var domains: [Domain]
+      var activeSignInUri: String
+      var federatedIdpMfaBehavior: String
+      var script: String
+    }
+    // As a program reads it; once more, it adds nothing.
+    let told = try await house.admin.json(Told.self, "rp", "add-entra", "--domain", Self.second)
+    #expect(Set(told.domains.map(\.domain)) == [house.house.realm, Self.second])
+    #expect(told.federatedIdpMfaBehavior == "rejectMfaByFederatedIdp" && script.contains(told.script))
   }
 
   @Test("By browser and by WS-Trust, a token has every claim that Entra wants of a person with a password")
   func claims() async throws {
     let house = try PassiveHouse.current
+    try await prepare()
     let guid = try #require(try await SambaDomain.standard.attribute("objectGUID", of: "alice"))
     for (way, assertion) in [("passive", try await passive("alice")), ("active", try await active("alice"))] {
       func one(_ path: String) async throws -> String? { try await DocumentOracle.values(assertion, path).first }
@@ -93,6 +107,11 @@ struct EntraTests {
       #expect(try await claim(Self.corporate, in: assertion) == ["false"], "\(way)")
       let method = try await one("//saml1:AuthenticationStatement/@AuthenticationMethod")
       #expect(method == "urn:oasis:names:tc:SAML:1.0:am:password", "\(way)")
+      let references = try await claim("http://schemas.microsoft.com/claims/authnmethodsreferences", in: assertion)
+      #expect(references == ["urn:oasis:names:tc:SAML:1.0:am:password"], "\(way)")
+      #expect(try await claim("http://schemas.microsoft.com/ws/2012/01/accounttype", in: assertion) == ["User"], "\(way)")
+      // It is good for more than a fortnight, and the browser forgets the session.
+      #expect(!assertion.contains("passwordexpiration") && !assertion.contains("2014/03"), "\(way)")
       // Nobody has shown a second factor.
       #expect(!assertion.contains("multipleauthn"), "\(way)")
     }
@@ -110,6 +129,7 @@ struct EntraTests {
   @Test("Whether somebody is inside of the corporate network is told by the connection, and no header of a stranger changes it")
   func insideCorporateNetwork() async throws {
     let house = try PassiveHouse.current
+    try await prepare()
     let forged: [(name: String, value: String)] = [
       ("x-forwarded-for", "10.1.2.3"), ("x-ms-forwarded-client-ip", "10.1.2.3"), ("x-ms-proxy", "wap.corporate.example"),
       ("forwarded", "for=10.1.2.3"),
@@ -126,6 +146,7 @@ struct EntraTests {
   @Test("The issuer is that of the person's domain; a sub-domain has its parent's, and somebody of another domain gets no token")
   func issuers() async throws {
     let house = try PassiveHouse.current
+    try await prepare()
     let people = try await house.house.people("entra", 3)
     let names = ["\(people[0].name)@\(Self.second)", "\(people[1].name)@europe.\(Self.second)", "\(people[2].name)@elsewhere.example"]
     for (person, name) in zip(people, names) { try await SambaDomain.rename(person.name, to: name, in: house.house.domain) }

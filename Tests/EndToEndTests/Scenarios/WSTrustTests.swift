@@ -33,6 +33,7 @@ struct WSTrustTests {
     let house = try PassiveHouse.current
     let exchange = house.gateway.url + "/adfs/services/trust/mex"
     for version in Self.both {
+      _ = try await house.admin.attempt("federation", "disable", "\(version.rawValue)/usernamemixed")
       #expect(try await question(version, as: alice()).ask().status == 503)
       try await house.admin("federation", "enable", "\(version.rawValue)/usernamemixed")
       #expect(try await house.admin("federation", "endpoints").contains("\(version.rawValue)/usernamemixed"))
