@@ -43,7 +43,7 @@ struct PassiveAttack: Decodable, Sendable, CustomStringConvertible {
       values["reply.port"] = parts.port.map { "\($0)" } ?? "443"
       values["reply.authority"] = host + (parts.port.map { ":\($0)" } ?? "")
     }
-    let encoded = values.merging(values.map { ($0.key + ".raw", $0.value) }) { $1 }.reduce(into: [:]) {
+    let encoded: [String: String] = values.merging(values.map { ($0.key + ".raw", $0.value) }) { $1 }.reduce(into: [:]) {
       $0[$1.key] = $1.key.hasSuffix(".raw") ? $1.value : $1.value.queryEncoded
     }
     let filled = try (parameters ?? []).map { (name: $0[0], value: try Template.fill($0[1], values, escaping: false)) }

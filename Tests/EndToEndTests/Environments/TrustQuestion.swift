@@ -191,7 +191,7 @@ struct TrustReply: Sendable, CustomStringConvertible {
     }
     let fault = "/s:Envelope/s:Body/s:Fault"
     let code = try await DocumentOracle.values(body, "\(fault)/s:Code/s:Subcode/s:Value").first
-    let value = if let code { code } else { try await value("\(fault)/s:Code/s:Value") }
+    let value = if let code { code } else { try await self.value("\(fault)/s:Code/s:Value") }
     return (String(value.split(separator: ":").last ?? ""), try await self.value("\(fault)/s:Reason/s:Text"))
   }
 }

@@ -49,9 +49,9 @@ final class WSFederationRelyingParty: Sendable {
 
   func stop() async { await running.withLock { $0 }?.stop(patience: .seconds(3)) }
 
-  /// `gatehouse rp add` with what an administrator is told by its owner.
+  /// `gatehouse rp add` with what an administrator is told by its owner: where answers go, and whither it leads who has signed out.
   func register(at admin: AdminTool, _ options: [String] = ["--preset", "ws-federation"]) async throws {
-    let outcome = try await admin.attempt(["rp", "add", "--name", name, "--realm", realm, "--reply", reply] + options)
+    let outcome = try await admin.attempt(["rp", "add", "--name", name, "--realm", realm, "--reply", reply, "--reply", openPageURL] + options)
     guard outcome.status == 0 else { throw ServerProcess.Failure(description: "\(name) was not registered: \(outcome.complaint)") }
   }
 

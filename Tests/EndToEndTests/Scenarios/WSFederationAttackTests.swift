@@ -54,7 +54,7 @@ struct WSFederationAttackTests {
   func trust(version: TrustQuestion.Version) async throws {
     let house = try PassiveHouse.current
     let other = try await other()
-    let person = try await person("actively-attacked-\(version.rawValue)")
+    let person = try await person("attacked-\(version.rawValue)")
     try await house.admin("federation", "enable", "\(version.rawValue)/usernamemixed")
     let run = TrustAttackRun(
       port: house.gateway.publicPort, authority: house.gateway.publicAuthority,

@@ -31,11 +31,12 @@ struct WSFederationTests {
     let browser = CookieBrowser()
     let page = try await house.signIn(browser, house.party.protectedPageURL, as: "alice")
     let refusal = WSFederationRelyingParty.refusal(in: page.body) ?? ""
-    let visitor = try #require(VisitorPage(source: page.body), "\(refusal)\n\(await browser.trail)\n\(try await house.explained(page))")
+    let (trail, explanation, entityID) = (await browser.trail, try await house.explained(page), try await house.house.entityID())
+    let visitor = try #require(VisitorPage(source: page.body), "\(refusal)\n\(trail)\n\(explanation)")
     #expect(visitor["tokenType"] == order.namespace)
     #expect(visitor["format"] == order.format)
     #expect(visitor["authenticationMethod"] == order.passwordMethod)
-    #expect(visitor["issuer"] == (try await house.house.entityID()))
+    #expect(visitor["issuer"] == entityID)
     #expect(visitor["name"]?.isEmpty == false)
     #expect(visitor[WSFederationRelyingParty.claim("upn")] == "alice@\(house.house.realm)")
     #expect(visitor[WSFederationRelyingParty.claim("name")] == "Alice Example", "\(visitor.variables)")
@@ -109,7 +110,7 @@ struct WSFederationTests {
       #expect(page.status == 400, "\(what): \(page.status) \(page.body)")
       #expect(page.location == nil, "\(what)")
       #expect(!page.body.contains("wresult") && !page.body.contains("<form"), "\(what): \(page.body)")
-      #expect(try await house.explained(page).contains("reference") || page.body.contains("<code>"), "\(what) has no reference: \(page.body)")
+      #expect(page.body.contains("<code>"), "\(what) has no reference: \(page.body)")
     }
     // A relying party that is switched off is told of as such.
     try await house.admin("rp", "disable", "other")
@@ -171,10 +172,12 @@ struct WSFederationTests {
       let told = try #require(WSFederationRelyingParty.refusal(in: refused.body), "\(what) was taken")
       #expect(refused.status == 403 && told.contains(reason), "\(what): \(told)")
     }
-    #expect(WSFederationRelyingParty.refusal(in: try await bring({ $0 }, context: "another's").body)?.contains("context") == true)
+    let strange = try await bring({ $0 }, context: "another's")
+    #expect(WSFederationRelyingParty.refusal(in: strange.body)?.contains("context") == true)
     let taken = try await browser.follow(try await bring { $0 })
     #expect(VisitorPage(source: taken.body) != nil, "\(taken.body)")
-    #expect(WSFederationRelyingParty.refusal(in: try await bring { $0 }.body)?.contains("used before") == true)
+    let again = try await bring { $0 }
+    #expect(WSFederationRelyingParty.refusal(in: again.body)?.contains("used before") == true)
   }
 
   @Test(
@@ -187,10 +190,10 @@ struct WSFederationTests {
       #expect(page.status == 200, "\(path): \(page.status)")
       return page.body
     }
-    let plain = try await document()
+    let (plain, entityID) = (try await document(), try await house.house.entityID())
     #expect(try await DocumentOracle.values(try await document("/federationmetadata/2007-06/FEDERATIONMETADATA.XML"), "/*/@entityID").count == 1)
     #expect(try await house.oracle().check(plain, schema: nil).map(\.element) == ["EntityDescriptor"])
-    #expect(try await DocumentOracle.values(plain, "/md:EntityDescriptor/@entityID") == [try await house.house.entityID()])
+    #expect(try await DocumentOracle.values(plain, "/md:EntityDescriptor/@entityID") == [entityID])
     #expect(try await DocumentOracle.values(plain, "count(/md:EntityDescriptor/*[1][self::ds:Signature])") == ["1.0"])
     let address = "md:RoleDescriptor/fed:PassiveRequestorEndpoint/a:EndpointReference/a:Address"
     #expect(Set(try await DocumentOracle.values(plain, "//\(address)")) == [house.signOnURL])

@@ -51,7 +51,7 @@ struct WSTrustTests {
   func shapes(version: TrustQuestion.Version) async throws {
     try await turnOn()
     let house = try PassiveHouse.current
-    let oracle = try await house.oracle()
+    let (oracle, entityID) = (try await house.oracle(), try await house.house.entityID())
     for client in TrustQuestion.Client.allCases {
       let question = try question(version, client, as: alice())
       let reply = try await question.ask()
@@ -85,7 +85,7 @@ struct WSTrustTests {
       let (assertion, signature) = try await oracle.checkToken(in: reply.body)
       #expect(signature.id == identifier)
       func one(_ path: String) async throws -> String? { try await DocumentOracle.values(assertion, path).first }
-      #expect(try await one("/saml1:Assertion/@Issuer") == (try await house.house.entityID()))
+      #expect(try await one("/saml1:Assertion/@Issuer") == entityID)
       #expect(try await one("count(//saml1:Audience)") == "1.0")
       #expect(try await one("//saml1:Audience") == house.party.realm)
       #expect(try await one("//saml1:AuthenticationStatement/@AuthenticationMethod") == "urn:oasis:names:tc:SAML:1.0:am:password")
@@ -98,8 +98,8 @@ struct WSTrustTests {
       for path in ["/saml1:Assertion/@IssueInstant", "//saml1:Conditions/@NotBefore", "//saml1:Conditions/@NotOnOrAfter"] {
         #expect(try await one(path)?.wholeMatch(of: /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/) != nil, "\(path)")
       }
-      #expect(try await one("//saml1:Conditions/@NotBefore") == (try await reply.value("\(response)/\(t):Lifetime/u:Created")))
-      #expect(try await one("//saml1:Conditions/@NotOnOrAfter") == (try await reply.value("\(response)/\(t):Lifetime/u:Expires")))
+      let life = try await DocumentOracle.values(reply.body, "\(response)/\(t):Lifetime/*")
+      #expect(try await DocumentOracle.values(assertion, "//saml1:Conditions/@NotBefore | //saml1:Conditions/@NotOnOrAfter") == life)
     }
   }
 
