@@ -30,9 +30,6 @@ package enum ClaimSource: Sendable, Equatable, Hashable, Codable {
   /// When the password ends, as a time and in whole days, and where a new one is chosen; no value where that is more than 14 days away.
   case passwordExpirationTime, passwordExpirationDays, passwordChangeURL
 
-  /// The attribute of Active Directory that says when a password ends, computed by the domain controller.
-  static let expiryAttribute = "msDS-UserPasswordExpiryTimeComputed"
-
   private static let words: [(ClaimSource, String)] = [
     (.groups, "$groups"), (.userPrincipalName, "$userPrincipalName"), (.immutableID, "$immutableId"), (.objectID, "$objectId"), (.realm, "$realm"),
     (.windowsAccountName, "$windowsAccountName"), (.insideCorporateNetwork, "$insideCorporateNetwork"),

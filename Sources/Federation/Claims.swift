@@ -47,9 +47,8 @@ struct ClaimTable: Sendable {
       case .directory(let name): request.attributes.append(name)
       case .groups: request.groups = true
       case .windowsAccountName: request.attributes.append("sAMAccountName")
-      case .passwordExpirationTime, .passwordExpirationDays, .passwordChangeURL: request.attributes.append(ClaimSource.expiryAttribute)
       case .userPrincipalName, .immutableID, .objectID, .realm, .insideCorporateNetwork, .authenticationMethod, .authenticationInstant,
-        .persistentSession, .issuer:
+        .persistentSession, .issuer, .passwordExpirationTime, .passwordExpirationDays, .passwordChangeURL:
         break
       }
     }
@@ -184,7 +183,7 @@ package struct PersonFacts: Sendable, Equatable {
     }
   }
 
-  private var passwordExpiry: Instant? { circumstances.passwordExpiry(attribute(ClaimSource.expiryAttribute).first) }
+  private var passwordExpiry: Instant? { circumstances.passwordExpiry(person.passwordExpires) }
 
   /// LDAP's names have no case (RFC 4512 §2.5).
   private func attribute(_ name: String) -> [String] {

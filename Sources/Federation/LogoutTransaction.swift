@@ -48,6 +48,11 @@ package struct SignedOut: Sendable, Equatable {
   package struct CleanUp: Sendable, Equatable {
     package var party: String
     package var url: String
+
+    package init(party: String, url: String) {
+      self.party = party
+      self.url = url
+    }
   }
 
   package enum Onward: Sendable, Equatable {

@@ -20,10 +20,9 @@ package struct SignInCircumstances: Sendable, Equatable {
   /// Passwords that end later than this are not spoken of, as with AD FS.
   static let expiryWindow: Duration = .seconds(14 * 86_400)
 
-  /// When the password ends, where that is soon. From msDS-UserPasswordExpiryTimeComputed: 100 ns since 1601, 0 for at once, the greatest number for never.
-  func passwordExpiry(_ computed: String?) -> Instant? {
-    guard let computed, let ticks = Int64(computed), ticks > 0, ticks < .max else { return nil }
-    let end = Instant(milliseconds: ticks / 10_000 - 11_644_473_600_000)
+  /// When the password ends, where that is soon.
+  func passwordExpiry(_ end: Instant?) -> Instant? {
+    guard let end else { return nil }
     let left = end.since(now)
     return left > .zero && left <= SignInCircumstances.expiryWindow ? end : nil
   }

@@ -10,7 +10,11 @@ import XMLSecurity
 
 @Suite struct `A table of claims` {
   private func facts(_ attributes: [String: [String]] = [:], groups: [String]? = [], domain: String? = "contoso") throws -> PersonFacts {
-    PersonFacts(person: try House.person(attributes: attributes, groups: groups), domain: domain)
+    PersonFacts(
+      person: try House.person(attributes: attributes, groups: groups), domain: domain,
+      circumstances: SignInCircumstances(
+        authenticationMethod: "method", authenticated: Instant(milliseconds: 0), issuer: "issuer", changePasswordURL: "https://sts/change-password",
+        now: Instant(milliseconds: 0)))
   }
 
   private func values(_ rule: ClaimRule, _ facts: PersonFacts) throws -> [String] {

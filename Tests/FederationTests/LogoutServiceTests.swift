@@ -252,8 +252,8 @@ import XMLSecurity
     let visit = try await Visit()
     let (url, transaction) = try away(await visit.house.logout.receive(try visit.request()))
     let response = try visit.response(visit.shop, to: try LogoutRequest(try visit.sent(url)).head.id)
-    guard case .done(let failed) = await visit.house.logout.receive(response: response, transaction: nil) else { throw Answer.None(step: "none") }
-    #expect(failed.isEmpty)
+    guard case .done(let end) = await visit.house.logout.receive(response: response, transaction: nil) else { throw Answer.None(step: "none") }
+    #expect(end == SignedOut())
     visit.house.time.advance(by: .seconds(301))
     guard case .done = await visit.house.logout.receive(response: response, transaction: transaction) else { throw Answer.None(step: "late") }
   }
@@ -268,8 +268,8 @@ import XMLSecurity
     let visit = try await Visit { $0.logout = [] }
     let content = "<samlp:Extensions><a:Asynchronous xmlns:a=\"\(Vocabulary.asynchronousLogoutNamespace)\"/></samlp:Extensions>" + Visit.name
     let step = await visit.house.logout.receive(try visit.request(content: content))
-    guard case .done(let failed) = step else { throw Answer.None(step: "\(step)") }
-    #expect(failed == ["shop"])
+    guard case .done(let end) = step else { throw Answer.None(step: "\(step)") }
+    #expect(end == SignedOut(failed: ["shop"]))
     #expect(try await !visit.isSignedIn)
   }
 
@@ -285,8 +285,8 @@ import XMLSecurity
     #expect(other.entityID != provider.entityID)
     let step = await visit.house.logout.receive(
       response: try visit.response(other, to: try LogoutRequest(try visit.sent(second)).head.id), transaction: next)
-    guard case .done(let failed) = step else { throw Answer.None(step: "\(step)") }
-    #expect(failed.isEmpty)
+    guard case .done(let end) = step else { throw Answer.None(step: "\(step)") }
+    #expect(end == SignedOut())
   }
 
   @Test func `by POST where a relying party has nothing else`() async throws {

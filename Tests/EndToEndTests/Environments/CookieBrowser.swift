@@ -101,9 +101,9 @@ actor CookieBrowser {
   /// A server may end an idle connection at the moment when the next request is on its way, as Apache does when it is restarted gracefully: what has no
   /// effect is asked again then, once, over a new one (RFC 9112 §9.3.1), as every browser does.
   private func answer(to request: HTTPClientRequest) async throws -> HTTPClientResponse {
-    do { return try await client.execute(request, timeout: .seconds(20)) } catch HTTPClientError.remoteConnectionClosed where request.method == .GET {
-      return try await client.execute(request, timeout: .seconds(20))
-    }
+    do { return try await client.execute(request, timeout: .seconds(20)) } catch let error as HTTPClientError
+      where error == .remoteConnectionClosed && request.method == .GET
+    { return try await client.execute(request, timeout: .seconds(20)) }
   }
 
   /// Asks for an address and follows where it leads, as far as no form has to be filled in.
