@@ -103,6 +103,15 @@ struct WSTrustTests {
     }
   }
 
+  @Test("Letters of either case in the address are the same, as with AD FS, in the path and in To; so are its names")
+  func otherCase() async throws {
+    try await turnOn()
+    var question = try question(.feb2005, as: alice())
+    question.endpoint = question.endpoint.replacing("usernamemixed", with: "UserNameMixed").replacing("https://localhost", with: "https://LOCALHOST")
+    let reply = try await question.ask()
+    #expect(reply.status == 200, "\(reply)")
+  }
+
   @Test("A token of SAML 2.0 comes where it is asked for, or is the relying party's own")
   func saml20() async throws {
     try await turnOn()
@@ -188,7 +197,8 @@ struct WSTrustTests {
     other.userName = "nobody@\(house.house.realm)"
     let unknown = try await other.ask().fault()
     #expect(wrong.text.hasPrefix("ID3242"), "\(wrong.text)")
-    #expect(wrong.text == unknown.text, "who exists is nobody's business")
+    func withoutReference(_ text: String) -> String { text.replacing(/Reference: \S+/, with: "") }
+    #expect(withoutReference(wrong.text) == withoutReference(unknown.text), "who exists is nobody's business")
     #expect(try await right.ask().status == 200)
   }
 
