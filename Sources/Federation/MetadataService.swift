@@ -37,7 +37,7 @@ package struct MetadataService: Sendable {
   private let contactMail: String?
   private let now: @Sendable () -> Instant
   private let logger: Logger
-  private let signed = SignedDocuments()
+  private let signedDocuments = SignedDocuments()
 
   package init(
     parties: RelyingPartyDirectory, partyStore: any RelyingPartyStore, keys: TokenSigningKeys, identity: FederationIdentity,
@@ -58,35 +58,30 @@ package struct MetadataService: Sendable {
   ///
   /// Signed once, and anew only when something in it has changed: anybody may ask, and a token that is away does not stop who only reads what was said before.
   package func own(for party: RelyingParty? = nil) throws -> [UInt8] {
-    guard let signer = keys.metadataSigner else { return try document(for: party, id: TokenIssuer.makeID()).bytes }
-    let unnamed = try document(for: party, id: "_0")
-    // An ID that is this content's (Core 1.3.4: no other document's).
-    let digest = Digests.sha256(unnamed.bytes + signer.certificate)
-    if let known = signed.document(digest) { return known }
-    let document = try document(for: party, id: "_" + digest.prefix(20).hexadecimal)
-    let prepared = EnvelopedSignature.prepare(
-      element: document.bytes, id: document.id, at: document.signaturePlace, digest: .sha256, algorithm: .rsaSHA256,
-      certificates: [signer.certificate])
-    let bytes = prepared.finish(signature: try signer.key.sign(prepared.bytesToSign, with: .rsaSHA256))
-    signed.keep(bytes, digest)
-    return bytes
+    try signed(by: keys.metadataSigner, .rsaSHA256) { try document(for: party, id: $0) }
   }
 
   /// FederationMetadata.xml, signed by the token-signing key that readers of it know: the relying party's, or the primary, as AD FS does. Throws as `own` does.
   package func federation(for party: RelyingParty? = nil) throws -> [UInt8] {
-    guard let signer = party.map(keys.signer(for:)) ?? keys.primarySigner else {
-      return try federationDocument(for: party, id: TokenIssuer.makeID()).bytes
+    try signed(by: party.map(keys.signer(for:)) ?? keys.primarySigner, party?.signatureAlgorithm ?? .rsaSHA256) {
+      try federationDocument(for: party, id: $0)
     }
-    let unnamed = try federationDocument(for: party, id: "_0")
-    let digest = Digests.sha256(unnamed.bytes + signer.certificate)
-    if let known = signed.document(digest) { return known }
-    let document = try federationDocument(for: party, id: "_" + digest.prefix(20).hexadecimal)
-    let algorithm = party?.signatureAlgorithm ?? .rsaSHA256
+  }
+
+  /// - Parameter make: the document with an ID.
+  private func signed(
+    by signer: TokenSigningKeys.Signer?, _ algorithm: SignatureAlgorithm, _ make: (String) throws -> UnsignedMessage
+  ) throws -> [UInt8] {
+    guard let signer else { return try make(TokenIssuer.makeID()).bytes }
+    // An ID that is this content's (Core 1.3.4: no other document's).
+    let digest = Digests.sha256(try make("_0").bytes + signer.certificate)
+    if let known = signedDocuments.document(digest) { return known }
+    let document = try make("_" + digest.prefix(20).hexadecimal)
     let prepared = EnvelopedSignature.prepare(
       element: document.bytes, id: document.id, at: document.signaturePlace, digest: algorithm.digest, algorithm: algorithm,
-      certificates: [signer.certificate])
+      certificates: [signer.certificate], inclusivePrefixes: document.inclusivePrefixes)
     let bytes = prepared.finish(signature: try signer.key.sign(prepared.bytesToSign, with: algorithm))
-    signed.keep(bytes, digest)
+    signedDocuments.keep(bytes, digest)
     return bytes
   }
 

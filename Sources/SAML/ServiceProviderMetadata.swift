@@ -1,7 +1,7 @@
 import Bytes
 import XMLSecurity
 
-/// What a relying party of WS-Federation says of itself (WS-Federation 1.2, 3.1.2.4, 3.1.7, 3.1.11).
+/// What a relying party of WS-Federation says of itself (WS-Federation 1.2, 3.1).
 package struct ApplicationService: Sendable, Equatable, Codable {
   /// The addresses of fed:PassiveRequestorEndpoint, to which answers are posted, in their order.
   package var replyAddresses: [String]

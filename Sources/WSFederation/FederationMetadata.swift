@@ -96,7 +96,7 @@ package struct FederationMetadata: Sendable {
     try writer.open(.md, "RoleDescriptor", head, prefixed: [(.xsi, "type", type)], declaring: [.fed])
   }
 
-  /// What takes tokens (3.1.2.4): partners read here to what key they may encrypt, and where browsers go.
+  /// What takes tokens (3.1.2): partners read here to what key they may encrypt, and where browsers go.
   private func writeApplication(to writer: inout CanonicalWriter) throws(XMLFault) {
     try openRole("fed:ApplicationServiceType", to: &writer)
     for certificate in encryptionCertificates { try writer.keyDescriptor("encryption", certificate) }
@@ -107,7 +107,7 @@ package struct FederationMetadata: Sendable {
     writer.close()
   }
 
-  /// What issues tokens (3.1.2.2): whose signature, which tokens, which claims, where.
+  /// What issues tokens (3.1.2): whose signature, which tokens, which claims, where.
   private func writeTokenService(to writer: inout CanonicalWriter) throws(XMLFault) {
     try openRole("fed:SecurityTokenServiceType", to: &writer)
     for certificate in signingCertificates { try writer.keyDescriptor("signing", certificate) }

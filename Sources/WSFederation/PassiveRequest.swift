@@ -68,7 +68,8 @@ package struct PassiveRequest: Sendable, Equatable {
     let names = [try fields.text("username"), try fields.text("login_hint")]
     userName = names.lazy.compactMap(\.self).first { !$0.utf8.isEmpty }.flatMap { $0.utf8.count <= PassiveRequest.longestUserName ? $0 : nil }
     // 13.2.2: never both. What a wreq asks is not done; who asks by address is not called.
-    if try fields.only("wreq") != nil, try fields.only("wreqptr") != nil { throw MessageFault(.envelope, "wreq and wreqptr come together") }
+    let requests = [try fields.only("wreq"), try fields.only("wreqptr")].compactMap(\.self)
+    guard requests.count < 2 else { throw MessageFault(.envelope, "wreq and wreqptr come together") }
     if action == .signIn, realm == nil { throw MessageFault(.structure, "wsignin1.0 has no wtrealm: nobody is named for whom to sign in") }
   }
 

@@ -87,7 +87,7 @@ package enum TrustAnswer {
       case .failedAuthentication, .accessDenied: subcode = (t, "FailedAuthentication")
       case .requestFailed: subcode = (t, "RequestFailed")
       case .invalidSecurity: subcode = (.o, "InvalidSecurity")
-      case .messageExpired: subcode = (.o, "MessageExpired")
+      case .messageExpired: subcode = (.wsu, "MessageExpired")
       case .unsupportedSecurityToken: subcode = (.o, "UnsupportedSecurityToken")
       case .badTo: self.subcode = (.wsa, "DestinationUnreachable")
       case .actionNotSupported: self.subcode = (.wsa, "ActionNotSupported")

@@ -6,7 +6,7 @@ package struct XMLAttribute: Sendable {
   package let value: String
 
   /// As it was written: prefix, colon, local name.
-  var qualifiedName: String { prefix.utf8.isEmpty ? name.local : prefix + ":" + name.local }
+  package var qualifiedName: String { prefix.utf8.isEmpty ? name.local : prefix + ":" + name.local }
 }
 
 /// What an element contains.

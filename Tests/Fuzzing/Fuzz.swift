@@ -8,6 +8,7 @@ import XMLSecurity
 @testable import ActiveDirectory
 @testable import PassThrough
 @testable import SAML
+@testable import WSFederation
 @testable import Web
 
 // One program for every parser of foreign bytes; the variable FUZZ_TARGET says which. Tests/Fuzzing/README.md says how it is built and run.
@@ -15,7 +16,7 @@ import XMLSecurity
 /// The parsers, each with what must hold besides "it does not trap".
 enum FuzzTarget: String, CaseIterable {
   case json, proxy, token, verdict, question, link, hub, envelope, certificate, audit, name, address, diagnostic, xml, signature, decryption, saml,
-    metadata, pageform, evidence, planted
+    metadata, passive, trust, partner, pageform, evidence, planted
 
   func run(_ bytes: [UInt8]) {
     switch self {
@@ -79,6 +80,21 @@ enum FuzzTarget: String, CaseIterable {
       guard let root = try? XMLElement.parse(bytes, limits: .metadata), let metadata = try? ServiceProviderMetadata(root) else { return }
       check(!metadata.consumers.isEmpty && !metadata.entityID.isEmpty, "metadata without a name or a consumer")
       check((metadata.standardConsumer?.binding ?? Binding.post.rawValue) == Binding.post.rawValue, "a standard consumer that cannot be posted to")
+    case .passive:
+      guard let fields = try? FormFields(bytes), let request = try? PassiveRequest(fields) else { return }
+      check(PassiveRequest.isOne(fields), "a request that is not known as one")
+      check(request.action != .signIn || request.realm?.isEmpty == false, "a sign-in for nobody")
+      check((request.context?.utf8.count ?? 0) <= PassiveRequest.longestContext, "a context that is too long")
+      for (name, value) in [("wtrealm", request.realm), ("wreply", request.reply), ("wctx", request.context)] where value != nil {
+        let named = fields.fields.filter { $0.name.utf8.elementsEqual(name.utf8) }
+        check(named.count == 1 && named[0].value.utf8.elementsEqual((value ?? "").utf8), "a parameter that is not there once")
+      }
+    case .trust: trust(bytes)
+    case .partner:
+      guard let root = try? XMLElement.parse(bytes, limits: .metadata), let metadata = try? ServiceProviderMetadata(federation: root) else { return }
+      check(!metadata.entityID.isEmpty, "metadata without a name")
+      check(!metadata.consumers.isEmpty || metadata.application?.replyAddresses.isEmpty == false, "metadata that nobody can be answered by")
+      check(metadata.application?.replyAddresses.allSatisfy { (1...2048).contains($0.utf8.count) } ?? true, "an address of no length")
     case .pageform:
       guard let form = PageForm(bytes) else { return }
       _ = form.secret("password")
@@ -103,6 +119,27 @@ enum FuzzTarget: String, CaseIterable {
   }
 
   private func check(_ holds: Bool, _ what: String) { precondition(holds, what) }
+
+  /// The bytes as an envelope at both endpoints. Whatever is wrong with them can be told.
+  private func trust(_ bytes: [UInt8]) {
+    for endpoint in TrustEndpoint.allCases where endpoint.isServed {
+      do {
+        let request = try SecurityTokenRequest(bytes, endpoint: endpoint)
+        check((1...320).contains(request.userName.utf8.count) && (1...1024).contains(request.password.count), "a request of nobody")
+        check((1...1024).contains(request.appliesTo.utf8.count), "a token for nobody")
+        check((request.messageID?.utf8.count ?? 0) <= SecurityTokenRequest.longestMessageID, "a message ID that is too long")
+        _ = request.timeFault(now: Instant(milliseconds: 1_795_000_000_000), window: .seconds(300))
+        // The name stands in the bytes' one Username, in one piece.
+        let security = try XMLElement.parse(bytes, limits: .message).only(FederationVocabulary.s("Header")).only(
+          FederationVocabulary.wsse("Security"))
+        let name = try security.only(FederationVocabulary.wsse("UsernameToken")).only(FederationVocabulary.wsse("Username")).text()
+        check(name.utf8.elementsEqual(request.userName.utf8), "somebody who is not there")
+      } catch let fault as TrustFault {
+        let answer = try? TrustAnswer.fault(fault, text: "no", version: endpoint.version)
+        check(answer.flatMap { try? XMLElement.parse($0, limits: .message) } != nil, "a fault that cannot be told")
+      } catch { check(false, "a request that is read in two ways: \(error)") }
+    }
+  }
 
   /// The bytes as a query, as a form, and as the document itself of each message that is read here.
   private func saml(_ bytes: [UInt8]) {

@@ -50,6 +50,7 @@ struct LiveGateway: Sendable {
   let quarantine: AgentQuarantine
   let web: GatewayWeb
   let federation: SignOnServices
+  let realms: RealmDirectory
   /// Of the admin API's socket.
   let adminPath: String
   let publicPort: Int
@@ -80,6 +81,7 @@ struct LiveGateway: Sendable {
     quarantine = AgentQuarantine(store: store, registry: registry, hub: hub, logger: Logger(label: "test") { _ in QuietLog() })
     desk = FrontEndDesk(store: store)
     let realms = RealmDirectory(store: store)
+    self.realms = realms
     let realm = Realm(name: try name(LiveGateway.realmName), suffixes: ["contoso.com", "contoso"], displayName: "Contoso & Söhne <AG>")
     try await store.add(realm, audit: [])
     try await store.add(Realm(name: try name("fabrikam.com"), suffixes: ["fabrikam.com"]), audit: [])

@@ -111,6 +111,41 @@ import Testing
     #expect(try XMLElement.parse(bytes, limits: .message).canonicalBytes() == bytes)
   }
 
+  /// A prefix in a value (xsi:type) is no use that exclusive C14N sees: it must be declared on purpose and named as inclusive.
+  @Test func `declares what only values use, canonical where the prefix is inclusive`() throws {
+    let types = CanonicalWriter.Namespace(prefix: "fed", uri: "u:types")
+    let instance = CanonicalWriter.Namespace(prefix: "xsi", uri: "u:instance")
+    var writer = CanonicalWriter()
+    try writer.open(Samples.saml, "r", [("ID", "_r")])
+    let place = writer.position
+    for _ in 0..<2 {
+      try writer.open(Samples.saml, "role", [("a", "")], prefixed: [(instance, "type", "fed:T")], declaring: [types, types, Samples.saml])
+      writer.open(types, "inside")
+      writer.close()
+      writer.close()
+    }
+    let bytes = writer.finish()
+    let role =
+      "<saml:role xmlns:fed=\"u:types\" xmlns:xsi=\"u:instance\" a=\"\" xsi:type=\"fed:T\"><fed:inside></fed:inside></saml:role>"
+    #expect(
+      String(decoding: bytes, as: UTF8.self)
+        == "<saml:r xmlns:saml=\"urn:oasis:names:tc:SAML:2.0:assertion\" ID=\"_r\">\(role)\(role)</saml:r>")
+    let root = try XMLElement.parse(bytes, limits: .message)
+    #expect(try root.canonicalBytes(inclusivePrefixes: ["fed"]) == bytes)
+    #expect(try root.canonicalBytes() != bytes)
+    #expect(root.elements.allSatisfy { $0.namespace(ofPrefix: "fed") == "u:types" } && root.namespace(ofPrefix: "fed") == nil)
+
+    let key = try Samples.key(.p256)
+    func verified(_ prefixes: [String]) throws -> XMLElement {
+      let prepared = EnvelopedSignature.prepare(
+        element: bytes, id: "_r", at: place, digest: .sha256, algorithm: .ecdsaSHA256, certificates: [], inclusivePrefixes: prefixes)
+      let signed = prepared.finish(signature: try key.sign(prepared.bytesToSign, with: .ecdsaSHA256))
+      return try SignatureVerifier(keys: [key.publicKey]).verify(try XMLElement.parse(signed, limits: .message), position: .first).element
+    }
+    #expect(try verified(["fed"]).elements.allSatisfy { $0.namespace(ofPrefix: "fed") == "u:types" })
+    #expect(throws: SignatureFault.self) { try verified([]) }
+  }
+
   @Test func `handles default namespaces`() throws {
     let none = CanonicalWriter.Namespace(prefix: "", uri: "")
     let some = CanonicalWriter.Namespace(prefix: "", uri: "u:d")
