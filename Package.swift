@@ -178,7 +178,7 @@ let package = Package(
         httpClient,
         logging,
       ],
-      exclude: ["Attacks"]),
+      exclude: ["Attacks", "Programs"]),
   ]
 )
 

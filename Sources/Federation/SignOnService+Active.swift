@@ -35,7 +35,10 @@ extension SignOnService {
     }
     if let fault = request.timeFault(now: time, window: SignOnService.window) { return await refused(fault.code, fault.detail) }
     let own = identity.url(of: endpoint)
-    if let to = request.to, !to.utf8.elementsEqual(own.utf8) { return await refused(.badTo, "To is \(to.prefix(256)), and the request came to \(own)") }
+    // The path is taken in whatever case, as AD FS takes it, and clients write To as they were told the address.
+    if let to = request.to, !asciiLowercased(to).utf8.elementsEqual(asciiLowercased(own).utf8) {
+      return await refused(.badTo, "To is \(to.prefix(256)), and the request came to \(own)")
+    }
     guard let party else {
       return await refused(
         .invalidScope, "no relying party is registered under \(request.appliesTo.prefix(256)) (AppliesTo); register it with `gatehouse rp add`")

@@ -65,7 +65,7 @@ enum RequestFault: Error, Sendable, Equatable {
     switch self {
     case .malformed(let text), .forbidden(let text), .notFound(let text), .conflict(let text), .unavailable(let text, _): text
     case .tooLarge(let limit): "The request's body may have at most \(limit) bytes."
-    case .unsupportedMediaType: "Send the body as application/json."
+    case .unsupportedMediaType: "Send the body as application/json, or as application/soap+xml to an endpoint of WS-Trust."
     case .unauthenticated: "Present an API key as `Authorization: Bearer KEY`, or a registered client certificate on the mutual-TLS listener."
     case .methodNotAllowed: "This path does not know that method."
     case .rateExceeded: "Your rate is used up. Wait as long as Retry-After says."

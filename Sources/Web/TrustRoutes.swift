@@ -65,6 +65,8 @@ struct TrustRoutes: Sendable {
     guard endpoint.isServed, services.identity.isOn(endpoint, for: visit.address) else {
       throw RequestFault.unavailable("This endpoint is switched off.", retryAfterSeconds: 3600)
     }
+    // What another site's form can send is not taken: visitors' browsers would try passwords for it, each from its own address.
+    guard TrustRoutes.isSOAP(request.headers[.contentType]) else { throw RequestFault.unsupportedMediaType }
     let body: [UInt8]
     do { body = try await request.readBody(limit: SecurityTokenRequest.longestEnvelope) } catch RequestFault.tooLarge {
       let fault = TrustFault(.invalidRequest, "the envelope has more than \(SecurityTokenRequest.longestEnvelope) bytes")
@@ -107,6 +109,12 @@ struct TrustRoutes: Sendable {
   }
 
   private static let soap = "application/soap+xml; charset=utf-8"
+
+  /// The type of SOAP 1.2, or that of 1.1, which some clients name all the same.
+  private static func isSOAP(_ contentType: String?) -> Bool {
+    let type = contentType?.split(separator: ";", omittingEmptySubsequences: false).first.map(String.init) ?? ""
+    return ["application/soap+xml", "text/xml"].contains(asciiLowercased(type.trimmingCharacters(in: .whitespaces)))
+  }
 
   /// What the client is told: AD FS's numbers, which people look for, and no more of the reason than every other caller hears. AD FS answers 500 to whatever it
   /// refuses; "could not find out" is 503 here as everywhere.

@@ -21,8 +21,9 @@ PERSON, PASSWORD = "alice", "Correct.Horse.1"
 class SimpleSAMLphp:
     ENTITY = "https://peer.example.test/idp"
 
-    def __init__(self, folder, tls, parties, workers=4, sessions=32):
-        """`parties`: (entity identifier, assertion consumer service, whether the response is signed, too)."""
+    def __init__(self, folder, tls, parties, realms=(), workers=4, sessions=32):
+        """`parties`: (entity identifier, assertion consumer service, whether the response is signed, too); `realms`, which speak WS-Federation to its module
+        adfs: (realm, where answers go)."""
         self.folder, self.sessions = pathlib.Path(folder).resolve(), sessions
         self.port, self.tls_port = house.free_port(), house.free_port()
         self.memory = pathlib.Path(f"/dev/shm/gatehouse-tokens-{os.getpid()}")
@@ -40,7 +41,8 @@ $config = [
   'metadatadir' => '{folder}/metadata/', 'attributenamemapdir' => '/etc/simplesamlphp/attributemap/', 'secretsalt' => 'benchmark',
   'auth.adminpassword' => 'benchmark', 'technicalcontact_email' => 'nobody@example.test', 'timezone' => 'UTC', 'language.default' => 'en',
   'logging.level' => SimpleSAML\\Logger::ERR, 'logging.handler' => 'file', 'debug' => null, 'showerrors' => true,
-  'enable.saml20-idp' => true, 'module.enable' => ['exampleauth' => true, 'core' => true, 'saml' => true],
+  'enable.saml20-idp' => true, 'enable.adfs-idp' => true,
+  'module.enable' => ['exampleauth' => true, 'core' => true, 'saml' => true, 'adfs' => true],
   'session.cookie.secure' => false, 'session.cookie.samesite' => null, 'language.cookie.secure' => false, 'language.cookie.samesite' => null,
   'store.type' => 'phpsession', 'session.phpsession.savepath' => '{self.memory}', 'authproc.idp' => [], 'metadata.sources' => [['type' => 'flatfile']],
 ];
@@ -61,6 +63,15 @@ $metadata['{self.ENTITY}'] = [
             f"$metadata['{entity}'] = ['AssertionConsumerService' => '{service}', 'saml20.sign.response' => {'true' if both else 'false'},\n"
             "  'NameIDFormat' => 'urn:oasis:names:tc:SAML:2.0:nameid-format:transient'];\n" for entity, service, both in parties)
         (folder / "metadata/saml20-sp-remote.php").write_text("<?php\n" + remotes)
+        # Claims by the names that AD FS gives them, so that both sides put as much into a token.
+        claims = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims"
+        (folder / "metadata/adfs-idp-hosted.php").write_text(f"""<?php
+$metadata['{self.ENTITY}'] = ['host' => '__DEFAULT__', 'privatekey' => 'idp.key', 'certificate' => 'idp.crt', 'auth' => 'people', 'authproc' => [
+  100 => ['class' => 'core:AttributeMap', 'urn:oid:0.9.2342.19200300.100.1.1' => '{claims}/upn',
+          'urn:oid:0.9.2342.19200300.100.1.3' => '{claims}/emailaddress', 'urn:oid:2.16.840.1.113730.3.1.241' => '{claims}/name']]];
+""")
+        remotes = "".join(f"$metadata['{realm}'] = ['prp' => '{reply}', 'simplesaml.nameidattribute' => '{claims}/upn'];\n" for realm, reply in realms)
+        (folder / "metadata/adfs-sp-remote.php").write_text("<?php\n" + remotes)
         as_root = "user = root\ngroup = root\n" if os.getuid() == 0 else ""
         (folder / "fpm.conf").write_text(f"""\
 [global]
@@ -122,12 +133,14 @@ http {{
         return f"https://localhost:{self.tls_port}" if secure else f"http://localhost:{self.port}"
 
     def sign_on_url(self, secure, query):
-        return f"{self.url(secure)}/saml2/idp/SSOService.php?{query}"
+        """Where a query of either protocol goes to."""
+        return f"{self.url(secure)}/{'module.php/adfs/idp/prp.php' if query.startswith('wa=') else 'saml2/idp/SSOService.php'}?{query}"
 
     def start(self):
         self.fpm.start()
         self.nginx.start()
         house.until("nginx' start", lambda: house.listens(self.tls_port) or not self.nginx.runs)
+        house.until("php-fpm's start", lambda: (self.folder / "fpm.sock").exists() or not self.fpm.runs)
         if not (self.fpm.runs and self.nginx.runs):
             raise house.Problem(f"SimpleSAMLphp did not start: {self.fpm.tail()} {self.nginx.tail()} {(self.folder / 'log/nginx.log').read_text()}")
         return self

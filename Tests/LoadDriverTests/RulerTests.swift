@@ -177,6 +177,9 @@ struct MessageTests {
     arguments: [
       (200, "", #"{"code":"temporarily_locked","reference":"7K3F-9Q2M-X1AB","verdict":"refused"}"#, "temporarily_locked 7K3F-9Q2M-X1AB"),
       (503, "retry-after: 2\r\n", "{}", "503"), (429, "", "{}", "429"), (500, "", "oh", "status 500: oh"),
+      (500, "", "<s:Envelope><a:FailedAuthentication/></s:Envelope>", "invalid_credentials"),
+      (500, "", "<s:Envelope><a:InvalidScope/></s:Envelope>", "status 500: <s:Envelope><a:InvalidScope/></s:Envelope>"),
+      (200, "", "<s:Envelope><t:RequestedSecurityToken/></s:Envelope>", "accepted"), (200, "", "<html>", "status 200: <html>"),
       (200, "", #"{"verdict":"accepted"}"#, #"status 200: {"verdict":"accepted"}"#),
       (200, "", #"{"reference":"7K3F-9Q2M-X1AB","verdict":"unknown"}"#, #"status 200: {"reference":"7K3F-9Q2M-X1AB","verdict":"unknown"}"#),
     ])

@@ -109,6 +109,7 @@ extension FrontEndConnection {
     }
 
     private static func answer(_ status: Int, _ retryAfter: Bool, _ body: UnsafeRawBufferPointer) -> Answer {
+      if body.first == UInt8(ascii: "<"), let answer = Answer.ofTrust(status, body) { return answer }
       switch status {
       case 200:
         // A verdict without a reference could not be found in the audit: no verdict.

@@ -42,6 +42,9 @@ extension LoadDriver {
     @Option(name: .customLong("raw-bind"), help: "ldap:// or ldaps:// of a directory to bind at instead.") var rawBind: String?
     @Option(help: "PEM file of the CA that vouches for the server.") var ca: String?
     @Option(help: "File with the front-end's API key, alone or behind \"Bearer\" as in front-end.curl.") var key: String?
+    @Option(name: .customLong("ws-trust"), help: "Ask for tokens here instead, by user name and password: /adfs/services/trust/2005/usernamemixed")
+    var trust: String?
+    @Option(help: "For --ws-trust: the relying party that the tokens are for.") var audience: String?
     @Option(help: "File of name TAB password.") var people: String
     @Option(help: "Take so many people from the file.") var users: Int?
     @Option(help: "Stands behind the @ of names that have none.") var realm: String?
@@ -76,7 +79,11 @@ extension LoadDriver {
       guard Mix(mix) != nil else { throw ValidationError("--mix is like right=85,wrong=10,unknown=5.") }
       if let spray, Spray.Plan(spray) == nil { throw ValidationError("--spray is like guesses=1000000,users=5000,rate=1000,addresses=1000.") }
       if rawBind != nil, spray != nil { throw ValidationError("--spray goes to a gateway.") }
-      if url != nil, key == nil { throw ValidationError("--url needs --key.") }
+      guard (trust == nil) == (audience == nil) else { throw ValidationError("--ws-trust and --audience belong together.") }
+      if url != nil, trust == nil, key == nil { throw ValidationError("--url needs --key.") }
+      if trust != nil, ledger != nil || gatehouse != nil {
+        throw ValidationError("Who asks by --ws-trust is told no references: there is no ledger.")
+      }
       guard (gatehouse == nil) == (socket == nil) else { throw ValidationError("--gatehouse and --socket belong together.") }
     }
 
@@ -106,14 +113,22 @@ extension LoadDriver {
     }
 
     private func signIn(_ people: People, _ mix: Mix) throws -> Report {
-      guard let url, let address = URLComponents(string: url), address.scheme == "https", let host = address.host, let key else {
+      guard let url, let address = URLComponents(string: url), address.scheme == "https", let host = address.host else {
         throw DriverProblem("--url is like https://localhost:8443")
       }
       var tls = TLSConfiguration.makeClientConfiguration()
       if let ca { tls.trustRoots = .file(ca) }
       let connections = connections ?? closed ?? 128
+      let port = address.port ?? 443
+      let request = try trust.map { path in
+        guard let request = TrustRequest(path: path, host: host, port: port, audience: audience ?? "") else {
+          throw DriverProblem("--ws-trust is like /adfs/services/trust/2005/usernamemixed")
+        }
+        return request
+      }
       let settings = SignInEngine.Settings(
-        host: host, port: address.port ?? 443, tls: try NIOSSLContext(configuration: tls), key: try Run.apiKey(in: key), connections: connections,
+        host: host, port: port, tls: try NIOSSLContext(configuration: tls), key: try key.map(Run.apiKey) ?? "", trust: request,
+        connections: connections,
         timeout: nanoseconds(timeout), duration: nanoseconds(length), warmUp: nanoseconds(warmUp), every: nanoseconds(every), seed: seed)
       let plan = spray.flatMap(Spray.Plan.init)
       let honest = plan.flatMap { $0.first > 0 ? $0.first : nil }
@@ -178,7 +193,7 @@ extension LoadDriver {
 
     private func nanoseconds(_ seconds: Double) -> UInt64 { UInt64(seconds * 1e9) }
 
-    private static func apiKey(in path: String) throws -> String {
+    private static func apiKey(_ path: String) throws -> String {
       let text = try String(contentsOfFile: path, encoding: .utf8)
       let key =
         text.firstMatch(of: /Bearer ([A-Za-z0-9._~+\/=-]+)/).map { String($0.output.1) } ?? text.trimmingCharacters(in: .whitespacesAndNewlines)

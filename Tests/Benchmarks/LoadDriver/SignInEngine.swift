@@ -36,6 +36,8 @@ final class SignInEngine {
     var port: Int
     var tls: NIOSSLContext
     var key: String
+    /// Nil: sign-ins of a front-end.
+    var trust: TrustRequest?
     var connections: Int
     /// Nanoseconds from when it was due.
     var timeout: UInt64 = 15_000_000_000
@@ -84,6 +86,10 @@ final class SignInEngine {
     self.ledger = ledger
     self.finished = finished
     self.onProgress = onProgress
+    if let trust = settings.trust {
+      requestHead = trust.head(host: settings.host, port: settings.port)
+      return
+    }
     requestHead = Array(
       """
       POST /v1/sign-in HTTP/1.1\r
@@ -167,16 +173,22 @@ final class SignInEngine {
     sendingDelay.add(nanoseconds: time > pending.due ? time - pending.due : 0)
     let attempt = pending.attempt
     var body = ByteBuffer()
-    body.reserveCapacity(256)
-    body.writeString(#"{"userName":""#)
-    write(attempt.userName, to: &body)
-    body.writeString(#"","password":""#)
-    write(attempt.password, to: &body)
-    body.writeString(#"","clientAddress":""#)
-    body.writeString(attempt.address)
-    body.writeString(#""}"#)
+    if let trust = settings.trust {
+      var clock = timespec()
+      clock_gettime(CLOCK_REALTIME, &clock)
+      trust.write(userName: attempt.userName, password: attempt.password, seconds: clock.tv_sec, to: &body)
+    } else {
+      body.reserveCapacity(256)
+      body.writeString(#"{"userName":""#)
+      write(attempt.userName, to: &body)
+      body.writeString(#"","password":""#)
+      write(attempt.password, to: &body)
+      body.writeString(#"","clientAddress":""#)
+      body.writeString(attempt.address)
+      body.writeString(#""}"#)
+    }
     var request = ByteBuffer()
-    request.reserveCapacity(512)
+    request.reserveCapacity(settings.trust == nil ? 512 : 2048)
     request.writeBytes(requestHead)
     request.writeString("\(body.readableBytes)\r\n\r\n")
     request.writeBuffer(&body)

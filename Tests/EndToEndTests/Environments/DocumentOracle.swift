@@ -62,6 +62,39 @@ struct DocumentOracle: Sendable {
     }
   }
 
+  /// A token, cut out of an answer of WS-Trust as MSAL and ADAL do it: as text, by a prefix of letters or none, without a look at what is declared around it.
+  ///
+  /// - Returns: the assertion's own text, and TokenType as it stands there, white space and all.
+  static func token(in answer: String) throws -> (assertion: String, type: String) {
+    func content(_ name: String) throws -> String {
+      // msal/wstrust_response.py, findall_content: greedy, the first match.
+      guard let found = answer.firstMatch(of: try Regex("(?s)<(?:\\w+:)?\(name)(?:[^>]*)>(.*)</(?:\\w+:)?\(name)")), let text = found[1].substring
+      else {
+        throw Objection(description: "there is no \(name) to cut out: \(answer.prefix(3000))")
+      }
+      return String(text)
+    }
+    return (try content("RequestedSecurityToken"), try content("TokenType"))
+  }
+
+  /// Judges the token of an answer, once it is cut out: it must be well-formed alone, its one signature must be about itself and hold, its form must be
+  /// that of its version, and TokenType must be the name of that and nothing beside.
+  ///
+  /// - Returns: the assertion's text and its signature.
+  func checkToken(in answer: String) async throws -> (assertion: String, signature: Signature) {
+    let (assertion, type) = try DocumentOracle.token(in: answer)
+    let schemas: [String: Schema] = [
+      "urn:oasis:names:tc:SAML:1.0:assertion": .assertion11, "urn:oasis:names:tc:SAML:2.0:assertion": .assertion20,
+    ]
+    guard let schema = schemas[type] else { throw Objection(description: "TokenType is \"\(type)\"") }
+    guard assertion.hasPrefix("<"), assertion.hasSuffix(">") else { throw Objection(description: "white space around the token: \(assertion)") }
+    let signatures = try await check(assertion, schema: schema)
+    guard signatures.count == 1, let signature = signatures.first, signature.element == "Assertion" else {
+      throw Objection(description: "signed are \(signatures.map(\.element)), and not the assertion alone")
+    }
+    return (assertion, signature)
+  }
+
   /// The document with its encrypted parts decrypted by the relying party's key (PEM file), for another `check`.
   func decrypted(_ document: String, key: String) async throws -> String {
     try await inFolder { folder in
@@ -72,7 +105,8 @@ struct DocumentOracle: Sendable {
     }
   }
 
-  /// What an XPath finds in the document, as text; `saml`, `samlp`, `ds`, `md` and `xenc` are known. An independent reader's view.
+  /// What an XPath finds in the document, as text; `saml`, `samlp`, `ds`, `md` and `xenc` are known, and WS-Trust's (see there). An independent
+  /// reader's view.
   static func values(_ document: String, _ path: String) async throws -> [String] {
     try await DocumentOracle(certificate: "").inFolder { folder in
       let file = folder + "/document.xml"
@@ -82,7 +116,12 @@ struct DocumentOracle: Sendable {
         from lxml import etree
         names = {"saml": "urn:oasis:names:tc:SAML:2.0:assertion", "samlp": "urn:oasis:names:tc:SAML:2.0:protocol",
                  "ds": "http://www.w3.org/2000/09/xmldsig#", "md": "urn:oasis:names:tc:SAML:2.0:metadata",
-                 "xenc": "http://www.w3.org/2001/04/xmlenc#"}
+                 "xenc": "http://www.w3.org/2001/04/xmlenc#", "saml1": "urn:oasis:names:tc:SAML:1.0:assertion",
+                 "t2005": "http://schemas.xmlsoap.org/ws/2005/02/trust", "t13": "http://docs.oasis-open.org/ws-sx/ws-trust/200512",
+                 "s": "http://www.w3.org/2003/05/soap-envelope", "a": "http://www.w3.org/2005/08/addressing",
+                 "o": "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd",
+                 "u": "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd",
+                 "wsp": "http://schemas.xmlsoap.org/ws/2004/09/policy", "fed": "http://docs.oasis-open.org/wsfed/federation/200706"}
         tree = etree.parse(sys.argv[1], etree.XMLParser(resolve_entities=False, no_network=True))
         found = tree.xpath(sys.argv[2], namespaces=names)
         found = found if isinstance(found, list) else [found]
@@ -147,7 +186,7 @@ struct DocumentOracle: Sendable {
   }()
 
   /// Finds the signatures and what is wrong with where they stand (SAML Core §5.4): one reference each, to the element whose child the signature is,
-  /// directly behind its Issuer, by nothing but the two transforms; no identifier twice; no DTD.
+  /// directly behind its Issuer or, in SAML 1.1, at its end, by nothing but the two transforms; no identifier twice; no DTD.
   private static let look = """
     import json, sys
     from lxml import etree
@@ -183,7 +222,11 @@ struct DocumentOracle: Sendable {
         if identifier is None or uri != "#" + identifier:
             wrong.append(where + " refers to %s, not to its parent #%s" % (uri, identifier))
         before = signature.getprevious()
-        if not version1 and name.namespace != "urn:oasis:names:tc:SAML:2.0:metadata":
+        if version1:
+            # The schema of SAML 1.1 has it at the end.
+            if next(signature.itersiblings(etree.Element), None) is not None:
+                wrong.append(where + " does not stand last")
+        elif name.namespace != "urn:oasis:names:tc:SAML:2.0:metadata":
             if before is None or etree.QName(before).localname != "Issuer" or before.getprevious() is not None:
                 wrong.append(where + " does not stand directly behind the Issuer")
         if signature.find(DS + "Object") is not None:

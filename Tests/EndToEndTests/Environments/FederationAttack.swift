@@ -173,13 +173,13 @@ struct FederationAttack: Decodable, Sendable, CustomStringConvertible {
     return formatter.string(from: date)
   }
 
-  private static func firstEncoded(_ text: String) -> String {
+  static func firstEncoded(_ text: String) -> String {
     text.utf8.first.map { "%" + String($0, radix: 16, uppercase: true) } ?? ""
   }
 }
 
 /// Text with placeholders in braces. On scalars: a brace with a combining mark behind it is still a brace.
-private enum Template {
+enum Template {
   static func fill(_ template: String, _ values: [String: String], escaping: Bool) throws -> String {
     var result = String.UnicodeScalarView()
     var rest = Substring(template).unicodeScalars

@@ -218,4 +218,24 @@ extension SambaDomain {
       "/usr/bin/python3",
       ["-c", script, domain["AD_SMBCONF"], domain["AD_SAM"], domain["AD_BASE"], domain["AD_DOMAIN"]] + people.flatMap { [$0.name, $0.password] })
   }
+
+  /// Gives somebody another userPrincipalName: another domain's, as a company with several names does.
+  static func rename(_ name: String, to userPrincipalName: String, in domain: Settings) async throws {
+    let script = """
+      import sys
+      import ldb
+      from samba.auth import system_session
+      from samba.param import LoadParm
+      from samba.samdb import SamDB
+      conf, sam, base, name, value = sys.argv[1:]
+      settings = LoadParm()
+      settings.load(conf)
+      db = SamDB(url=sam, session_info=system_session(), lp=settings)
+      person = ldb.Message(db.search(base=base, expression="(sAMAccountName=%s)" % name, attrs=["cn"])[0].dn)
+      person["userPrincipalName"] = ldb.MessageElement(value, ldb.FLAG_MOD_REPLACE, "userPrincipalName")
+      db.modify(person)
+      """
+    try await LeashedProcess.run(
+      "/usr/bin/python3", ["-c", script, domain["AD_SMBCONF"], domain["AD_SAM"], domain["AD_BASE"], name, userPrincipalName])
+  }
 }
