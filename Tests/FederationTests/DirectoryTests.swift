@@ -153,7 +153,9 @@ import XMLSecurity
     let answer = try await house.answer(try house.request(provider), try await house.session(try House.person(attributes: attributes)))
     #expect(answer.assertion != nil && answer.name != nil)
     #expect(answer.nameElement?.attribute("Format") == party.nameID.format.rawValue)
-    #expect(answer.attributes.count == party.claims.count)
+    // Nothing is said of a password that does not end, nor of a session that ends with the browser.
+    let unsaid = party.claims.count { $0.sources.allSatisfy { $0.word.hasPrefix("$password") || $0 == .persistentSession } && !$0.sources.isEmpty }
+    #expect(answer.attributes.count == party.claims.count - unsaid && unsaid == (preset == .entraWSFederation ? 4 : 0))
     if preset == .entra {
       #expect(answer.name == "aW1tdXRhYmxl" && answer.attributes["IDPEmail"] == ["alice@contoso.com"])
       #expect(!answer.root.elements.contains { $0.name.local == "Signature" })

@@ -140,7 +140,7 @@ import XMLSecurity
 
   @Test func `is encrypted for whoever wants that, in the way of its kind`() async throws {
     let house = try await House()
-    let key = try TestServiceProvider("key", kind: .rsa2048, now: house.time.now).registration("key").encryptionCertificates
+    let key = [try TestServiceProvider("key", kind: .rsa2048, now: house.time.now).certificate]
     for (type, element) in [(TokenType.saml11, "EncryptedData"), (.saml20, "EncryptedAssertion")] {
       try await register(house) { party in
         party.name = "a\(type.word)"

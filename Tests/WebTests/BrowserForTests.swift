@@ -60,8 +60,13 @@ func expectSafe(_ answer: RawAnswer, sourceLocation: SourceLocation = #_sourceLo
   #expect(policies.count == 1, sourceLocation: sourceLocation)
   let policy = policies.first ?? ""
   for part in ["default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"] { #expect(policy.contains(part), sourceLocation: sourceLocation) }
+  let directives = policy.split(separator: "; ")
   for part in ["form-action", "unsafe-inline", "unsafe-eval", "*", "http:", "https:"] {
-    #expect(!policy.contains(part), sourceLocation: sourceLocation)
+    #expect(!directives.contains { $0.contains(part) && !$0.hasPrefix("frame-src ") }, sourceLocation: sourceLocation)
+  }
+  // The last page of a sign-out opens addresses of relying parties: of their origins, one by one.
+  for origin in directives.first(where: { $0.hasPrefix("frame-src ") })?.split(separator: " ").dropFirst() ?? [] {
+    #expect(origin.wholeMatch(of: #/https://[a-z0-9.:-]+/#) != nil, sourceLocation: sourceLocation)
   }
   #expect(answer.value("X-Content-Type-Options") == "nosniff", sourceLocation: sourceLocation)
   #expect(answer.value("X-Frame-Options") == "DENY", sourceLocation: sourceLocation)
