@@ -66,7 +66,9 @@ struct TrustRoutes: Sendable {
       throw RequestFault.unavailable("This endpoint is switched off.", retryAfterSeconds: 3600)
     }
     // What another site's form can send is not taken: visitors' browsers would try passwords for it, each from its own address.
-    guard TrustRoutes.isSOAP(request.headers[.contentType]) else { throw RequestFault.unsupportedMediaType }
+    // Nor is anything unpacked (RFC 9110 §15.5.16).
+    guard TrustRoutes.isSOAP(request.headers[.contentType]), request.headers[.contentEncoding].map({ asciiLowercased($0) == "identity" }) ?? true
+    else { throw RequestFault.unsupportedMediaType }
     let body: [UInt8]
     do { body = try await request.readBody(limit: SecurityTokenRequest.longestEnvelope) } catch RequestFault.tooLarge {
       let fault = TrustFault(.invalidRequest, "the envelope has more than \(SecurityTokenRequest.longestEnvelope) bytes")
@@ -125,10 +127,15 @@ struct TrustRoutes: Sendable {
       case .accessDenied: "MSIS7068: This user may not use the relying party."
       case .invalidScope: "ID3082: The scope (AppliesTo) is not one that tokens are issued for here."
       case .messageExpired: "The message's Timestamp is not of now. Compare the clocks."
-      case .invalidSecurity, .unsupportedSecurityToken: "The Security header cannot be used: \(fault.detail)"
+      case .invalidSecurity: "The Security header does not hold one UsernameToken that can be used."
+      case .unsupportedSecurityToken: "Only a UsernameToken with the password as text is taken here."
       case .busy: "The question could not be answered now. Try again in a moment."
       case .requestFailed: "MSIS3127: The request failed."
-      case .versionMismatch, .mustUnderstand, .invalidRequest, .badTo, .actionNotSupported: "The request was not understood: \(fault.detail)"
+      case .versionMismatch: "An envelope of SOAP 1.2 is expected."
+      case .mustUnderstand: "A header that must be understood is not."
+      case .invalidRequest: "This is no request that a token be issued (RST/Issue) as it is taken here."
+      case .badTo: "The message (To) is meant for another address."
+      case .actionNotSupported: "Only the Action Issue is offered here."
       }
     let text = reference.map { "\(words) Reference: \($0.text)" } ?? words
     let body = try TrustAnswer.fault(fault, text: text, version: endpoint.version)
