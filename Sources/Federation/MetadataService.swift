@@ -146,15 +146,7 @@ package struct MetadataService: Sendable {
       }
     }
     let metadata: ServiceProviderMetadata
-    do {
-      var read = try ServiceProviderMetadata(federation: root)
-      // From here on an address of WS-Federation is a consumer service like the others: it is shown, compared and approved with them.
-      for address in read.application?.replyAddresses ?? [] {
-        read.consumers.append(.init(binding: WSFederationTraits.binding, location: address))
-      }
-      read.application = nil
-      metadata = read
-    } catch { throw MetadataProblem(error.detail) }
+    do { metadata = try ServiceProviderMetadata(federation: root) } catch { throw MetadataProblem(error.detail) }
     if let end = metadata.validUntil {
       guard end > now() else { throw MetadataProblem("the metadata was valid until \(end)") }
     }

@@ -7,7 +7,7 @@ import WSFederation
 /// `WSFederationTraits.binding`.
 package struct WSFederationTraits: Sendable, Equatable, Codable {
   /// What stands as binding beside an address that takes the answers of the passive requestor profile (`wreply`), or its clean-up requests.
-  package static let binding = "http://docs.oasis-open.org/wsfed/federation/200706"
+  package static let binding = FederationVocabulary.passiveBinding
 
   package var tokenType: TokenType = .saml11
   /// Of the answer by browser. Who asks by WS-Trust gets the version of the endpoint.

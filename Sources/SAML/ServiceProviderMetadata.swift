@@ -1,19 +1,6 @@
 import Bytes
 import XMLSecurity
 
-/// What a relying party of WS-Federation says of itself (WS-Federation 1.2, 3.1).
-package struct ApplicationService: Sendable, Equatable, Codable {
-  /// The addresses of fed:PassiveRequestorEndpoint, to which answers are posted, in their order.
-  package var replyAddresses: [String]
-  /// The addresses of fed:TargetScopes: the names under which tokens are asked for.
-  package var scopes: [String]
-
-  package init(replyAddresses: [String], scopes: [String]) {
-    self.replyAddresses = replyAddresses
-    self.scopes = scopes
-  }
-}
-
 /// What a relying party says of itself in its metadata (Metadata 2.4.4), read from one EntityDescriptor.
 package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
   /// An endpoint that takes assertions or logout messages.
@@ -45,6 +32,7 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
   @Base64List package var encryptionCertificates: [[UInt8]]
   /// URIs of md:EncryptionMethod, in the order of preference.
   package var encryptionMethods: [String]
+  /// Of SAML; and of WS-Federation, with a binding of their own, where they were read by WSFederation.
   package var consumers: [Endpoint]
   package var logout: [Endpoint]
   package var nameIDFormats: [String]
@@ -52,8 +40,6 @@ package struct ServiceProviderMetadata: Sendable, Equatable, Codable {
   /// mdui:DisplayName, ServiceName or OrganizationDisplayName: the first that there is.
   package var displayName: String?
   package var contactMail: String?
-  /// Where it speaks WS-Federation too, or only that: then there are no `consumers`.
-  package var application: ApplicationService?
 
   package static let mostEndpoints = 64
 

@@ -7,7 +7,7 @@ extension ServiceProviderMetadata {
   /// Bytes of an address.
   private static let longestAddress = 2048
 
-  /// Reads an `<md:EntityDescriptor>`: its SPSSODescriptor for SAML 2.0, and its RoleDescriptors of the types ApplicationServiceType (a relying party) and
+  /// Reads an `<md:EntityDescriptor>`: its SPSSODescriptor for SAML 2.0, and, into the same list of consumers, its RoleDescriptors of the types ApplicationServiceType (a relying party) and
   /// SecurityTokenServiceType (an identity provider that is a relying party of ours). Throws `MessageFault` where there is none of them.
   ///
   /// - Parameter root: what was verified, or the document's root where the metadata is trusted by the way on which it came.
@@ -16,26 +16,20 @@ extension ServiceProviderMetadata {
     if speaksSAML { try self.init(root) } else { try self.init(entity: root) }
     let roles = root.children(Vocabulary.md("RoleDescriptor")).filter(ServiceProviderMetadata.isService)
     guard roles.count <= 8 else { throw MessageFault(.tooLarge, "the metadata has more than 8 roles of WS-Federation") }
-    var service = ApplicationService(replyAddresses: [], scopes: [])
+    var replies: [String] = []
     for role in roles {
       validUntil = [validUntil, try role.instant("validUntil")].compactMap(\.self).min()
       for descriptor in role.children(Vocabulary.md("KeyDescriptor")) { try readKey(descriptor) }
       for element in role.children(FederationVocabulary.fed("PassiveRequestorEndpoint")) {
-        try ServiceProviderMetadata.addresses(of: element, into: &service.replyAddresses)
-      }
-      for element in role.children(FederationVocabulary.fed("TargetScopes")) {
-        try ServiceProviderMetadata.addresses(of: element, into: &service.scopes)
+        try ServiceProviderMetadata.addresses(of: element, into: &replies)
       }
       if displayName == nil, let name = try role.value("ServiceDisplayName", upTo: 256), !name.utf8.isEmpty { displayName = name }
     }
     // The same key stands in several roles.
     signingCertificates = ServiceProviderMetadata.unique(signingCertificates)
     encryptionCertificates = ServiceProviderMetadata.unique(encryptionCertificates)
-    guard service.replyAddresses.isEmpty else {
-      application = service
-      return
-    }
-    guard speaksSAML else {
+    consumers += replies.map { Endpoint(binding: FederationVocabulary.passiveBinding, location: $0) }
+    guard speaksSAML || !replies.isEmpty else {
       throw MessageFault(
         .structure,
         roles.isEmpty

@@ -15,6 +15,8 @@ package enum FederationVocabulary {
   package static let security = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
   package static let utility = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd"
   package static let federation = "http://docs.oasis-open.org/wsfed/federation/200706"
+  /// What stands as binding beside an address of the passive requestor profile: SAML has a name for each way, WS-Federation for itself only.
+  package static let passiveBinding = federation
   /// SAML 1.1's own namespace; it is that of 1.0.
   package static let legacyAssertion = "urn:oasis:names:tc:SAML:1.0:assertion"
 

@@ -93,8 +93,8 @@ enum FuzzTarget: String, CaseIterable {
     case .partner:
       guard let root = try? XMLElement.parse(bytes, limits: .metadata), let metadata = try? ServiceProviderMetadata(federation: root) else { return }
       check(!metadata.entityID.isEmpty, "metadata without a name")
-      check(!metadata.consumers.isEmpty || metadata.application?.replyAddresses.isEmpty == false, "metadata that nobody can be answered by")
-      check(metadata.application?.replyAddresses.allSatisfy { (1...2048).contains($0.utf8.count) } ?? true, "an address of no length")
+      check(!metadata.consumers.isEmpty, "metadata that nobody can be answered by")
+      check(metadata.consumers.allSatisfy { $0.location.utf8.count <= 2048 }, "an address of any length")
     case .pageform:
       guard let form = PageForm(bytes) else { return }
       _ = form.secret("password")

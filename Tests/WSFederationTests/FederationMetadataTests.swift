@@ -212,7 +212,7 @@ import XMLSecurity
     #expect(try root.canonicalBytes() != document)
     let verified = try SignatureVerifier(keys: [try Samples.key().publicKey]).verify(root, position: .first).element
     for role in verified.children(Vocabulary.md("RoleDescriptor")) { #expect(role.namespace(ofPrefix: "fed") == FederationVocabulary.federation) }
-    #expect(try ServiceProviderMetadata(federation: verified).application?.replyAddresses == [Samples.passive])
+    #expect(try ServiceProviderMetadata(federation: verified).consumers.map(\.location) == [Samples.passive])
     let id = (attribute: "ID", element: "urn:oasis:names:tc:SAML:2.0:metadata:EntityDescriptor")
     #expect(try Oracle.verifies(document, id: id))
     // Whoever binds the prefix to something else says something else.

@@ -124,8 +124,10 @@ import XMLSecurity
         .compactMap {
           try? $0.text().trimmingXMLSpace
         }
-      for address in metadata.application?.replyAddresses ?? [] { #expect(there.contains { $0.utf8.elementsEqual(address.utf8) }) }
-      #expect(metadata.application != nil || !metadata.consumers.isEmpty)
+      for consumer in metadata.consumers where consumer.binding == FederationVocabulary.passiveBinding {
+        #expect(there.contains { $0.utf8.elementsEqual(consumer.location.utf8) })
+      }
+      #expect(!metadata.consumers.isEmpty)
     }
     #expect(read > 50)
   }
