@@ -128,7 +128,8 @@ struct TrustRoutes: Sendable {
       case .invalidSecurity, .unsupportedSecurityToken: "The Security header cannot be used: \(fault.detail)"
       case .busy: "The question could not be answered now. Try again in a moment."
       case .requestFailed: "MSIS3127: The request failed."
-      case .versionMismatch, .mustUnderstand, .invalidRequest, .badTo, .actionNotSupported: "The request was not understood: \(fault.detail)"
+      case .badTo: "The message is addressed (To) to another endpoint than the one that it came to."
+      case .versionMismatch, .mustUnderstand, .invalidRequest, .actionNotSupported: "The request was not understood: \(fault.detail)"
       }
     let text = reference.map { "\(words) Reference: \($0.text)" } ?? words
     let body = try TrustAnswer.fault(fault, text: text, version: endpoint.version)
