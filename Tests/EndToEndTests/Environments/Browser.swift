@@ -103,6 +103,8 @@ struct Browser: Sendable {
       "intl.accept_languages": .string(options.language), "credentials_enable_service": .bool(false),
       "profile.password_manager_enabled": .bool(false),
       "profile.password_manager_leak_detection": .bool(false),
+      // Pages of one site may frame another's with its cookies, as most browsers still let them (and as sign-out by WS-Federation needs).
+      "profile.cookie_controls_mode": .number(0), "profile.block_third_party_cookies": .bool(false),
     ]
     if !options.isScripted { preferences["profile.managed_default_content_settings.javascript"] = .number(2) }
     let wanted = JSONValue.object([

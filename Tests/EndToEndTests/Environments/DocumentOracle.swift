@@ -105,32 +105,37 @@ struct DocumentOracle: Sendable {
     }
   }
 
-  /// What an XPath finds in the document, as text; `saml`, `samlp`, `ds`, `md` and `xenc` are known, and WS-Trust's (see there). An independent
-  /// reader's view.
-  static func values(_ document: String, _ path: String) async throws -> [String] {
+  /// What an XPath finds in the document, as text; the namespaces' prefixes are those of `reader`. An independent reader's view.
+  static func values(_ document: String, _ path: String) async throws -> [String] { try await values(document, [path]).first ?? [] }
+
+  /// The same of several paths at once, in their order: each start of a reader costs a tenth of a second.
+  static func values(_ document: String, _ paths: [String]) async throws -> [[String]] {
     try await DocumentOracle(certificate: "").inFolder { folder in
       let file = folder + "/document.xml"
       try document.write(toFile: file, atomically: true, encoding: .utf8)
-      let script = """
-        import json, sys
-        from lxml import etree
-        names = {"saml": "urn:oasis:names:tc:SAML:2.0:assertion", "samlp": "urn:oasis:names:tc:SAML:2.0:protocol",
-                 "ds": "http://www.w3.org/2000/09/xmldsig#", "md": "urn:oasis:names:tc:SAML:2.0:metadata",
-                 "xenc": "http://www.w3.org/2001/04/xmlenc#", "saml1": "urn:oasis:names:tc:SAML:1.0:assertion",
-                 "t2005": "http://schemas.xmlsoap.org/ws/2005/02/trust", "t13": "http://docs.oasis-open.org/ws-sx/ws-trust/200512",
-                 "s": "http://www.w3.org/2003/05/soap-envelope", "a": "http://www.w3.org/2005/08/addressing",
-                 "o": "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd",
-                 "u": "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd",
-                 "wsp": "http://schemas.xmlsoap.org/ws/2004/09/policy", "fed": "http://docs.oasis-open.org/wsfed/federation/200706"}
-        tree = etree.parse(sys.argv[1], etree.XMLParser(resolve_entities=False, no_network=True))
-        found = tree.xpath(sys.argv[2], namespaces=names)
-        found = found if isinstance(found, list) else [found]
-        print(json.dumps(["".join(each.itertext()) if isinstance(each, etree._Element) else str(each) for each in found]))
-        """
-      let told = try await DocumentOracle(certificate: "").tool("/usr/bin/python3", ["-c", script, file, path])
-      return try JSONDecoder().decode([String].self, from: Data(told.utf8))
+      let told = try await DocumentOracle(certificate: "").tool("/usr/bin/python3", ["-c", reader, file] + paths)
+      return try JSONDecoder().decode([[String]].self, from: Data(told.utf8))
     }
   }
+
+  private static let reader = """
+    import json, sys
+    from lxml import etree
+    names = {"saml": "urn:oasis:names:tc:SAML:2.0:assertion", "samlp": "urn:oasis:names:tc:SAML:2.0:protocol",
+             "ds": "http://www.w3.org/2000/09/xmldsig#", "md": "urn:oasis:names:tc:SAML:2.0:metadata",
+             "xenc": "http://www.w3.org/2001/04/xmlenc#", "saml1": "urn:oasis:names:tc:SAML:1.0:assertion",
+             "t2005": "http://schemas.xmlsoap.org/ws/2005/02/trust", "t13": "http://docs.oasis-open.org/ws-sx/ws-trust/200512",
+             "s": "http://www.w3.org/2003/05/soap-envelope", "a": "http://www.w3.org/2005/08/addressing",
+             "o": "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd",
+             "u": "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd",
+             "wsp": "http://schemas.xmlsoap.org/ws/2004/09/policy", "fed": "http://docs.oasis-open.org/wsfed/federation/200706"}
+    tree = etree.parse(sys.argv[1], etree.XMLParser(resolve_entities=False, no_network=True))
+    def texts(path):
+        found = tree.xpath(path, namespaces=names)
+        found = found if isinstance(found, list) else [found]
+        return ["".join(each.itertext()) if isinstance(each, etree._Element) else str(each) for each in found]
+    print(json.dumps([texts(path) for path in sys.argv[2:]]))
+    """
 
   /// Checks a document's form alone.
   func validate(_ document: String, _ schema: Schema) async throws {

@@ -177,11 +177,13 @@ struct TrustReply: Sendable, CustomStringConvertible {
   var body: String { page.body }
   var description: String { "\(status): \(body.prefix(4000))" }
 
-  /// The one value that an XPath finds (`DocumentOracle.values` names the prefixes).
-  func value(_ path: String) async throws -> String {
-    let found = try await DocumentOracle.values(body, path)
-    guard found.count == 1, let value = found.first else { throw DocumentOracle.Objection(description: "\(found.count) of \(path) in \(self)") }
-    return value
+  /// What XPaths find, by their names (`DocumentOracle.values` names the prefixes); several values stand in one text, separated by a line break.
+  func values(_ paths: [String: String]) async throws -> [String: String] { try await TrustReply.values(body, paths) }
+
+  static func values(_ document: String, _ paths: [String: String]) async throws -> [String: String] {
+    let names = paths.keys.sorted()
+    let found = try await DocumentOracle.values(document, names.map { paths[$0] ?? "" })
+    return Dictionary(uniqueKeysWithValues: zip(names, found.map { $0.joined(separator: "\n") }))
   }
 
   /// A fault as clients tell it: HTTP 500, and the code without its prefix.
@@ -190,8 +192,9 @@ struct TrustReply: Sendable, CustomStringConvertible {
       throw DocumentOracle.Objection(description: "no fault of SOAP 1.2: \(page.fields) \(self)")
     }
     let fault = "/s:Envelope/s:Body/s:Fault"
-    let code = try await DocumentOracle.values(body, "\(fault)/s:Code/s:Subcode/s:Value").first
-    let value = if let code { code } else { try await self.value("\(fault)/s:Code/s:Value") }
-    return (String(value.split(separator: ":").last ?? ""), try await self.value("\(fault)/s:Reason/s:Text"))
+    let found = try await DocumentOracle.values(
+      body, ["\(fault)/s:Code/s:Value", "\(fault)/s:Code/s:Subcode/s:Value", "\(fault)/s:Reason/s:Text"])
+    guard let code = found[1].first ?? found[0].first, found[2].count == 1 else { throw DocumentOracle.Objection(description: "no fault: \(self)") }
+    return (String(code.split(separator: ":").last ?? ""), found[2][0])
   }
 }

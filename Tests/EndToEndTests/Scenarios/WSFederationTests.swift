@@ -248,7 +248,7 @@ struct WSFederationTests {
     #expect(twice.status != 0)
   }
 
-  @Test("A relying party that asks again and again is stopped by a page; others, and it after a while, are not")
+  @Test("A relying party that asks again and again is stopped by a page; others are not")
   func loop() async throws {
     let house = try PassiveHouse.current
     let browser = CookieBrowser()
