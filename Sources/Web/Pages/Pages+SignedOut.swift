@@ -23,7 +23,9 @@ extension Pages {
     if !end.cleanUps.isEmpty {
       body += "<p>\(texts.signingOutAt)</p><ul>"
       for cleanUp in end.cleanUps {
-        body += "<li>\(cleanUp.party)<iframe src=\"\(cleanUp.url)\" title=\"\(texts.signingOutOf(cleanUp.party))\" hidden></iframe></li>"
+        // The link is for browsers that give a frame no cookies: opened by itself, the address gets them.
+        body +=
+          "<li><a href=\"\(cleanUp.url)\" target=\"_blank\" rel=\"noopener\">\(cleanUp.party)</a><iframe src=\"\(cleanUp.url)\" title=\"\(texts.signingOutOf(cleanUp.party))\" hidden></iframe></li>"
       }
       body += "</ul>"
     }
