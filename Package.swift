@@ -96,7 +96,8 @@ let package = Package(
     .target(
       name: "Web",
       dependencies: [
-        "Identity", "SignIn", "PassThrough", "Federation", "Health", "SAML", "WSFederation", "XMLSecurity", "CertificateLifecycle", "Bytes", "Cryptography",
+        "Identity", "SignIn", "PassThrough", "Federation", "Health", "SAML", "WSFederation", "XMLSecurity", "CertificateLifecycle", "Bytes",
+        "Cryptography",
         hummingbird,
         hummingbirdCore, httpTypes, nioHTTPTypes, nioHTTP1, nioCore,
         nioPosix, nioSSL, nioTLS, x509, logging, metrics, lifecycle,
@@ -140,7 +141,8 @@ let package = Package(
     .testTarget(
       name: "FederationTests",
       dependencies: [
-        "Federation", "SAML", "WSFederation", "XMLSecurity", "Identity", "CertificateLifecycle", "Cryptography", "Bytes", "GatehouseTesting", crypto, logging,
+        "Federation", "SAML", "WSFederation", "XMLSecurity", "Identity", "CertificateLifecycle", "Cryptography", "Bytes", "GatehouseTesting", crypto,
+        logging,
       ]),
     .testTarget(name: "CertificateLifecycleTests", dependencies: ["CertificateLifecycle", "Bytes", "GatehouseTesting"]),
     .testTarget(name: "IdentityTests", dependencies: ["Identity", "Bytes", "Cryptography", "GatehouseTesting"]),
@@ -157,7 +159,8 @@ let package = Package(
     .testTarget(
       name: "WebTests",
       dependencies: [
-        "Web", "SignIn", "PassThrough", "Federation", "Health", "SAML", "WSFederation", "XMLSecurity", "CertificateLifecycle", "Identity", "Bytes", "Cryptography",
+        "Web", "SignIn", "PassThrough", "Federation", "Health", "SAML", "WSFederation", "XMLSecurity", "CertificateLifecycle", "Identity", "Bytes",
+        "Cryptography",
         "GatehouseTesting", hummingbird,
         httpTypes,
         nioCore, nioPosix, nioSSL,

@@ -56,7 +56,8 @@ extension LogoutService {
   private func refuse(_ detail: String) async -> LogoutStep {
     let reference = Reference()
     let event = AuditEvent(
-      time: now(), kind: .logoutRefused, reference: reference, actor: "gatehouse", outcome: "refused:\(PageRefusal.Reason.consumerNotRegistered.rawValue)",
+      time: now(), kind: .logoutRefused, reference: reference, actor: "gatehouse",
+      outcome: "refused:\(PageRefusal.Reason.consumerNotRegistered.rawValue)",
       trace: [TraceNote(.federation, detail)])
     do { try await audit.append([event]) } catch { logger.error("a refusal could not be recorded", metadata: ["error": "\(error)"]) }
     return .refused(PageRefusal(reason: .consumerNotRegistered, reference: reference, party: nil))

@@ -24,7 +24,8 @@ extension SignOnService {
         .unknownParty, nil,
         [
           CheckFailure(
-            .realm, "no relying party is registered under the wtrealm \(realm.prefix(256)). Register it with `gatehouse rp add --realm URI --reply URL`.")
+            .realm,
+            "no relying party is registered under the wtrealm \(realm.prefix(256)). Register it with `gatehouse rp add --realm URI --reply URL`.")
         ])
     }
     guard !party.disabled else {

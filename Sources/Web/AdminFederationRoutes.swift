@@ -140,7 +140,9 @@ struct AdminFederationRoutes: Sendable {
   private func apply(_ change: FederationChange, to settings: FederationSettings) throws -> FederationSettings {
     var settings = settings
     if let entityID = change.entityId {
-      if let problem = FederationSettings.problem(entityID) { throw RequestFault.malformed(problem.prefix(1).uppercased() + problem.dropFirst() + ".") }
+      if let problem = FederationSettings.problem(entityID) {
+        throw RequestFault.malformed(problem.prefix(1).uppercased() + problem.dropFirst() + ".")
+      }
       let count = federation.parties.count
       guard change.force ?? false || count == 0 || settings.entityID.utf8.elementsEqual(entityID.utf8) else {
         throw RequestFault.conflict(

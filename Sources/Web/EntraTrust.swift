@@ -45,10 +45,12 @@ package struct EntraTrustMessage: Codable, Sendable {
     let domains = domains
     for domain in domains where !suffixes.contains(where: { $0 == domain.domain || domain.domain.hasSuffix(".\($0)") }) {
       hints.append(
-        "No realm leads from \(domain.domain): nobody with such a name can sign in. Add it with `gatehouse realms add NAME --suffix \(domain.domain)`.")
+        "No realm leads from \(domain.domain): nobody with such a name can sign in. Add it with `gatehouse realms add NAME --suffix \(domain.domain)`."
+      )
     }
     for realm in realms where !realm.isFederated && realm.suffixes.contains(where: { suffix in domains.contains { $0.domain == suffix } }) {
-      hints.append("Realm discovery calls \(realm.name) managed. `gatehouse realms federate \(realm.name)` makes it answer as for a federated domain.")
+      hints.append(
+        "Realm discovery calls \(realm.name) managed. `gatehouse realms federate \(realm.name)` makes it answer as for a federated domain.")
     }
     if !party.passive.allowsActive || identity.settings.trustEndpoints.isEmpty {
       hints.append(

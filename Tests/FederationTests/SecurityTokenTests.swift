@@ -113,7 +113,8 @@ import XMLSecurity
     "has the issuer of the person's own domain, or is none",
     arguments: [
       ("alice@contoso.com", "http://contoso.com/adfs/services/trust/"), ("alice@CONTOSO.com", "http://contoso.com/adfs/services/trust/"),
-      ("alice@emea.contoso.com", "http://contoso.com/adfs/services/trust/"), ("alice@asia.contoso.com", "http://asia.contoso.com/adfs/services/trust/"),
+      ("alice@emea.contoso.com", "http://contoso.com/adfs/services/trust/"),
+      ("alice@asia.contoso.com", "http://asia.contoso.com/adfs/services/trust/"),
       ("alice@tokyo.asia.contoso.com", "http://asia.contoso.com/adfs/services/trust/"), ("alice@evilcontoso.com", nil), ("alice@fabrikam.com", nil),
       ("alice@contoso.com.evil.example", nil), ("alice", nil), ("alice@contoso.com@evil.example", nil),
     ] as [(String, String?)])
@@ -225,8 +226,9 @@ extension WSFederationTraits {
     try await register(house, "portal")
     let session = try await house.session()
     _ = try await house.answer(try house.request(wiki), session)
-    guard case .post = await house.signOn.receive(
-      try ask("wa=wsignin1.0&wtrealm=urn:portal"), session: session, browser: House.browser)
+    guard
+      case .post = await house.signOn.receive(
+        try ask("wa=wsignin1.0&wtrealm=urn:portal"), session: session, browser: House.browser)
     else { throw Answer.None(step: "no token") }
     let step = await house.logout.receive(try ask("wa=wsignout1.0&wtrealm=urn:portal&wreply=https://portal.example/"), session: session)
     #expect(try await house.store.session(digest: session.digest, now: house.time.now) == nil)

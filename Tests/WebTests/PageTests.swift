@@ -35,7 +35,7 @@ import Testing
         Pages.ChangeForm(transaction: text, userName: text, error: text, details: [text, text], reference: Reference(), keeps: true), texts),
       pages.post(PostForm(action: text, fields: [("SAMLResponse", text), (text, text)]), party: text, texts),
       pages.post(PostForm(action: text, fields: []), party: nil, texts),
-      pages.signedIn(session, transaction: text, applications: [(text, text)], texts), 
+      pages.signedIn(session, transaction: text, applications: [(text, text)], texts),
       pages.signedOut(SignedOut(failed: [text]), texts, cookies: []),
       pages.signedOut(
         SignedOut(cleanUps: [.init(party: text, url: text)], onward: .post(PostForm(action: text, fields: [(text, text)]))), texts, cookies: []),

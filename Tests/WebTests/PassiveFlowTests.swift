@@ -22,7 +22,8 @@ import XMLSecurity
     var party = RelyingParty(
       name: "portal", entityID: Self.realm,
       consumers: [
-        .init(binding: WSFederationTraits.binding, location: Self.reply, isDefault: true), .init(binding: WSFederationTraits.binding, location: Self.other),
+        .init(binding: WSFederationTraits.binding, location: Self.reply, isDefault: true),
+        .init(binding: WSFederationTraits.binding, location: Self.other),
       ])
     RelyingPartyPreset.wsFederation.apply(to: &party)
     party.displayName = "Portal <b>"
@@ -95,7 +96,8 @@ import XMLSecurity
       }
       var browser = BrowserForTests(gateway)
       let answer = try await signIn(&browser, target())
-      #expect(answer.field("wresult")?.hasPrefix("<trust:RequestSecurityTokenResponseCollection") == true || answer.text.contains("ResponseCollection"))
+      #expect(
+        answer.field("wresult")?.hasPrefix("<trust:RequestSecurityTokenResponseCollection") == true || answer.text.contains("ResponseCollection"))
       let assertion = try token(answer)
       #expect(assertion.name == XMLName(Vocabulary.assertionNamespace, "Assertion"))
       #expect(elements(assertion, "SubjectConfirmationData").first?.attribute("Recipient") == Self.reply)
@@ -118,8 +120,10 @@ import XMLSecurity
   @Test(
     "sends nothing to an address that is not registered, whatever it looks like",
     arguments: [
-      "https://portal.example/_trust", "https://portal.example/_trust/?x=1", "https://portal.example/_trust/#a", "https://portal.example/_trust/../other",
-      "https://PORTAL.example/_trust/", "https://portal.example:443/_trust/", "http://portal.example/_trust/", "https://portal.example@evil.example/_trust/",
+      "https://portal.example/_trust", "https://portal.example/_trust/?x=1", "https://portal.example/_trust/#a",
+      "https://portal.example/_trust/../other",
+      "https://PORTAL.example/_trust/", "https://portal.example:443/_trust/", "http://portal.example/_trust/",
+      "https://portal.example@evil.example/_trust/",
       "https://portal.example\\@evil.example/", "//portal.example/_trust/", "https://portal.example.evil.example/_trust/", "javascript:alert(1)",
       "https://portal.example/_trust/%2e%2e/", " https://portal.example/_trust/", "https://portal.example/_trust/\u{0}", "https://wiki.example/acs",
     ])

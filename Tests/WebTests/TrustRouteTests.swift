@@ -127,7 +127,8 @@ import XMLSecurity
     }
   }
 
-  @Test func `records each wrong password exactly once, whichever endpoint it came by, and says no more than that it was not accepted`() async throws {
+  @Test func `records each wrong password exactly once, whichever endpoint it came by, and says no more than that it was not accepted`() async throws
+  {
     try await withGateway { gateway async throws in
       try await prepare(gateway)
       for endpoint in Self.served {

@@ -7,7 +7,8 @@ import Hummingbird
 /// The last page of a sign-out.
 extension Pages {
   /// Goes on when everything that the page opens has been loaded, or has had five seconds for it; the button or link does the same for browsers that let no script.
-  private static let onwardScript = "(function(){var done=0;function go(){if(!done){done=1;var o=document.getElementById('onward');o.submit?o.submit():o.click()}}addEventListener('load',go);setTimeout(go,5000)})()"
+  private static let onwardScript =
+    "(function(){var done=0;function go(){if(!done){done=1;var o=document.getElementById('onward');o.submit?o.submit():o.click()}}addEventListener('load',go);setTimeout(go,5000)})()"
   private static let onwardSource = "'sha256-\(Digests.sha256(onwardScript.utf8).base64)'"
 
   /// Each relying party of WS-Federation is told by a frame that opens its clean-up address, with the cookies that it knows its session by.
@@ -41,7 +42,8 @@ extension Pages {
     }
     let isAutomatic = goesOn && end.onward != nil
     if isAutomatic {
-      body += "<script>(function(){var done=0;function go(){if(!done){done=1;var o=document.getElementById('onward');o.submit?o.submit():o.click()}}addEventListener('load',go);setTimeout(go,5000)})()</script>"
+      body +=
+        "<script>(function(){var done=0;function go(){if(!done){done=1;var o=document.getElementById('onward');o.submit?o.submit():o.click()}}addEventListener('load',go);setTimeout(go,5000)})()</script>"
     }
     return page(
       texts.signedOut, body, texts, scripts: isAutomatic ? Pages.onwardSource : "'none'", frames: Pages.origins(end.cleanUps.map(\.url)),

@@ -6,7 +6,7 @@ import Web
 /// Who this identity provider is for its relying parties.
 struct FederationCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "federation", abstract: "Who this identity provider is for its relying parties.", 
+    commandName: "federation", abstract: "Who this identity provider is for its relying parties.",
     subcommands: [Show.self, SetEntityID.self, Endpoints.self, Enable.self, Disable.self, Networks.self], defaultSubcommand: Show.self)
 
   struct Show: AsyncParsableCommand {

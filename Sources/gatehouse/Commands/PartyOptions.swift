@@ -26,7 +26,8 @@ struct PartyOptions: ParsableArguments {
   @Option(name: .long, help: "Whether its requests must be signed: on or off.") var requireSigned: String?
   @Option(name: .long, help: "A group (distinguished name or SID) one must be in; may be repeated.") var permitGroup: [String] = []
   @Flag(name: .long, help: "Let everybody use it again.") var permitEverybody = false
-  @Option(name: .long, help: "Where tokens of WS-Federation are posted (wreply); may be repeated, the first is the usual one.") var reply: [String] = []
+  @Option(name: .long, help: "Where tokens of WS-Federation are posted (wreply); may be repeated, the first is the usual one.") var reply: [String] =
+    []
   @Option(name: .long, help: "Where its WS-Federation clean-up requests go (default: the first --reply); \"\" for that.") var wsSignOutURL: String?
   @Option(name: .long, help: "What WS-Federation and WS-Trust give it: saml11 or saml20.") var tokenType: String?
   @Option(name: .long, help: "In which version of WS-Trust a browser's answer is written: 2005 or 13.") var responseFormat: String?

@@ -17,7 +17,12 @@ struct Realms: AsyncParsableCommand {
       if admin.json { return try printJSON(realms) }
       printTable(
         ["REALM", "SUFFIXES", "METHOD", "DISCOVERY", "DEFAULT"],
-        realms.map { [$0.name, $0.suffixes.joined(separator: " "), $0.method ?? "-", $0.isFederated == true ? "federated" : "managed", $0.isDefault ? "yes" : "no"] })
+        realms.map {
+          [
+            $0.name, $0.suffixes.joined(separator: " "), $0.method ?? "-", $0.isFederated == true ? "federated" : "managed",
+            $0.isDefault ? "yes" : "no",
+          ]
+        })
     }
   }
 
