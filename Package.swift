@@ -118,8 +118,8 @@ let package = Package(
     .target(
       name: "GatehouseTesting",
       dependencies: [
-        "Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "Federation", "Health", "SAML", "XMLSecurity", "CertificateLifecycle", x509,
-        asn1, crypto,
+        "Bytes", "Cryptography", "Identity", "SignIn", "PassThrough", "Federation", "Health", "SAML", "WSFederation", "XMLSecurity",
+        "CertificateLifecycle", x509, asn1, crypto,
       ]),
 
     // The load driver of the benchmarks: it stands outside of the house and knows nothing of it.

@@ -68,7 +68,7 @@ extension SignOnService {
     }
     guard let signer = keys.signer(for: party) else { throw await refused(.busy, "there is no token-signing key") }
     let time = now()
-    let method = admitted.type == .saml11 ? LegacyAssertion.passwordMethod : AuthnContextClass.passwordProtectedTransport
+    let method = SignOnService.passwordMethod(admitted.type)
     do {
       let facts = try self.facts(of: accepted, party, SignInSource(method: method, authenticated: time, isKept: false, address: address))
       guard SignOnService.permits(party, facts) else {

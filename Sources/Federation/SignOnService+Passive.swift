@@ -82,10 +82,14 @@ extension SignOnService {
 
   /// How a password over TLS is called in the token; nil where something else is asked for.
   private static func method(_ asked: String?, _ type: TokenType) -> String? {
-    let usual = type == .saml11 ? LegacyAssertion.passwordMethod : AuthnContextClass.passwordProtectedTransport
-    guard let asked, !asked.isEmpty else { return usual }
-    let names = [LegacyAssertion.passwordMethod, LegacyAssertion.unspecifiedMethod] + RequestChecks.offeredContexts
-    return names.first { $0.utf8.elementsEqual(asked.utf8) }
+    guard let asked, !asked.isEmpty, !asked.utf8.elementsEqual(LegacyAssertion.passwordMethod.utf8) else { return passwordMethod(type) }
+    if asked.utf8.elementsEqual(LegacyAssertion.unspecifiedMethod.utf8) { return type == .saml11 ? asked : AuthnContextClass.unspecified }
+    return RequestChecks.offeredContexts.first { $0.utf8.elementsEqual(asked.utf8) }
+  }
+
+  /// The usual name of a password over TLS in a kind of token.
+  static func passwordMethod(_ type: TokenType) -> String {
+    type == .saml11 ? LegacyAssertion.passwordMethod : AuthnContextClass.passwordProtectedTransport
   }
 
   /// The token for somebody who is signed in, in the form that takes it to the relying party.

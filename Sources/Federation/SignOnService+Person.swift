@@ -45,7 +45,7 @@ extension SignOnService {
     let isPassive = party.usableConsumers.isEmpty && !party.replyAddresses.isEmpty
     let time = now()
     let source = SignInSource(
-      method: isPassive && party.passive.tokenType == .saml11 ? LegacyAssertion.passwordMethod : AuthnContextClass.passwordProtectedTransport,
+      method: isPassive ? SignOnService.passwordMethod(party.passive.tokenType) : AuthnContextClass.passwordProtectedTransport,
       authenticated: time, isKept: false, address: nil)
     let facts = try self.facts(of: person, party, source)
     guard SignOnService.permits(party, facts) else { throw ClaimProblem(detail: "the person is in none of the groups that may use \(party.name)") }

@@ -116,17 +116,18 @@ package struct SignOnService: Sendable {
             .senderEnabled, "sign-ins may not begin here for \(party.name); allow it with `gatehouse rp edit \(party.name) --unsolicited on`")
         ])
     }
-    guard let consumer = party.standardConsumer else {
+    guard let consumer = party.standardConsumer?.location ?? party.replyAddresses.first else {
       return await refuse(
-        .consumerNotRegistered, party, [CheckFailure(.consumerRegistered, "the relying party has no consumer service for HTTP-POST")])
+        .consumerNotRegistered, party, [CheckFailure(.consumerRegistered, "the relying party has no address that tokens go to")])
     }
     if let relayState, relayState.utf8.count > ReceivedMessage.longestRelayState {
       return await refuse(.malformed, party, [CheckFailure(.structure, "RelayState has more than \(ReceivedMessage.longestRelayState) bytes")])
     }
-    var transaction = SignOnTransaction(kind: .unsolicited, began: now(), browser: browser)
+    var transaction = SignOnTransaction(kind: party.standardConsumer == nil ? .passive : .unsolicited, began: now(), browser: browser)
     transaction.party = party.id
-    transaction.consumer = consumer.location
+    transaction.consumer = consumer
     transaction.relayState = relayState
+    if transaction.kind == .passive { transaction.contextClass = SignOnService.passwordMethod(party.passive.tokenType) }
     guard let session else { return .signIn(transaction) }
     return await finish(transaction, session: session, visit: visit)
   }

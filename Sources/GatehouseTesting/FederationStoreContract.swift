@@ -4,6 +4,7 @@ import Identity
 import SAML
 import SignIn
 import Testing
+import WSFederation
 
 /// What the contracts of federation's stores are told with.
 private enum Example {
@@ -97,7 +98,18 @@ package enum FederationSettingsStoreContract {
       try await store.putFederationSettings(FederationSettings(entityID: "https://b", version: 1), audit: [])
       await expectConflict { try await store.putFederationSettings(first, audit: []) }
       #expect(try await store.federationSettings()?.entityID == "https://b")
-    }
+    },
+    .init("endpoints and networks are kept with it, and gone when they are taken away") { (store: Store) async throws in
+      var settings = FederationSettings(
+        entityID: "https://a", trustEndpoints: [TrustEndpointRule(endpoint: .usernameMixed13, networks: ["10.0.0.0/8"])],
+        corporateNetworks: ["2001:db8::/32"])
+      try await store.putFederationSettings(settings, audit: [])
+      settings.version = 1
+      #expect(try await store.federationSettings() == settings)
+      (settings.trustEndpoints, settings.corporateNetworks) = ([], [])
+      try await store.putFederationSettings(settings, audit: [])
+      #expect(try await store.federationSettings() == FederationSettings(entityID: "https://a", version: 2))
+    },
   ]
 }
 

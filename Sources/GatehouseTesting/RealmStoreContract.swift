@@ -8,7 +8,7 @@ package enum RealmStoreContract {
   package typealias Store = any RealmStore & AuditLog
 
   private static let contoso = Realm(
-    name: Sample.realm, suffixes: ["contoso.com", "contoso", "b.example"], isDefault: true, displayName: "Contoso \u{0} é")
+    name: Sample.realm, suffixes: ["contoso.com", "contoso", "b.example"], isDefault: true, displayName: "Contoso \u{0} é", isFederated: true)
   private static let fabrikam = Realm(name: Sample.realm("fabrikam.com"), suffixes: ["fabrikam.com"])
 
   package static let sentences: [ContractSentence<Store>] = [
@@ -43,6 +43,7 @@ package enum RealmStoreContract {
       var changed = try #require(try await store.realms().first)
       changed.suffixes = ["new.example", "contoso.com"]
       changed.isDefault = false
+      changed.isFederated = false
       changed.displayName = nil
       try await store.update(changed, audit: [Sample.event(.realmChanged)])
       changed.version = 2
