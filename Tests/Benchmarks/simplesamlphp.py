@@ -161,7 +161,7 @@ http {{
             raise house.Problem(f"SimpleSAMLphp showed no sign-in page: {text[:2000]}")
         fields = urllib.parse.urlencode({"username": PERSON, "password": PASSWORD, "AuthState": html.unescape(state[1])})
         answer = opener.open(page.url, fields.encode(), timeout=20).read().decode()
-        if "SAMLResponse" not in answer:
+        if "SAMLResponse" not in answer and "wresult" not in answer:
             raise house.Problem(f"SimpleSAMLphp did not sign in: {answer[:2000]}")
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar)
 
