@@ -105,9 +105,10 @@ extension InMemoryStore: FederationSettingsStore {
 
   package func putFederationSettings(_ settings: FederationSettings, audit: [AuditEvent]) async throws {
     try check()
-    guard federation.settingsVersion == settings.version else { throw StoreError.conflict("the entityID was changed meanwhile") }
+    guard federation.settingsVersion == settings.version else { throw StoreError.conflict("the settings of federation were changed meanwhile") }
     federation.settingsVersion += 1
-    federation.settings = FederationSettings(entityID: settings.entityID, version: federation.settingsVersion)
+    federation.settings = settings
+    federation.settings?.version = federation.settingsVersion
     record(audit)
   }
 }
