@@ -140,7 +140,7 @@ private struct Schemathesis {
     self.document = document
   }
 
-  /// Runs it, at most for a minute, and records what it found.
+  /// Runs it, at most for three minutes, and records what it found.
   func run(url: String, _ arguments: [String]) async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("gatehouse-schemathesis-\(UUID())")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -162,11 +162,11 @@ private struct Schemathesis {
     process.standardError = output
     try process.run()
     defer { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
-    let end = ContinuousClock.now.advanced(by: .seconds(60))
+    let end = ContinuousClock.now.advanced(by: .seconds(180))
     while process.isRunning, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(50)) }
     let text = (try? String(contentsOf: log, encoding: .utf8)) ?? ""
     if process.isRunning {
-      Issue.record("Schemathesis did not end within a minute:\n\(text)")
+      Issue.record("Schemathesis did not end within three minutes:\n\(text)")
     } else if process.terminationStatus != 0 {
       Issue.record("Schemathesis:\n\(text)")
     }

@@ -73,6 +73,9 @@ actor CookieBrowser {
   /// Changes the cookies: a stolen one put in, one of them lost.
   func withJar(_ change: @Sendable (inout CookieJar) -> Void) { change(&jar) }
 
+  /// Whoever visits next is somebody new as far as loops are concerned: nobody signs in every other second for minutes, as some tests do.
+  func forgetAnswers() { jar.remove { $0.name == "__Host-gatehouse-answers" } }
+
   /// One request, one answer; redirects are not followed.
   @discardableResult
   func request(

@@ -61,8 +61,7 @@ actor StubRelyingParty {
   func signIn() async {
     do {
       try await refreshIfDue()
-      // Somebody new each time, as far as loops are concerned: nobody visits once a second for minutes.
-      await browser.withJar { $0.remove { $0.name == "__Host-gatehouse-answers" } }
+      await browser.forgetAnswers()
       let page = try await federation.signIn(browser, federation.request(of: entityID).url, as: user, following: false)
       guard let message = page.samlMessage else { return refuse("no token came: \(page.status) \(page.url)") }
       let signers = Set(message.matches(of: #/<ds:X509Certificate>([^<]*)</#).map { String($0.output.1) })

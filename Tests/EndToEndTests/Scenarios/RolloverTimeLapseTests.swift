@@ -276,6 +276,7 @@ struct RolloverTimeLapseTests {
         for (party, browser) in zip(federation.parties, browsers) {
           if let shibboleth = party as? ShibbolethServiceProvider { try await browser.open(shibboleth.localLogoutURL()) }
           if let mellon = party as? MellonServiceProvider { try await browser.open(mellon.localLogoutURL()) }
+          await browser.forgetAnswers()
           let page = try await federation.signIn(browser, party.protectedPageURL, as: "alice")
           if party.visitor(in: page.body) == nil { refused.append("\(party.entityID): \(page.body.suffix(400))") }
         }
