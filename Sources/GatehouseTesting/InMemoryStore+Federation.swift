@@ -107,8 +107,9 @@ extension InMemoryStore: FederationSettingsStore {
     try check()
     guard federation.settingsVersion == settings.version else { throw StoreError.conflict("the settings of federation were changed meanwhile") }
     federation.settingsVersion += 1
-    federation.settings = settings
-    federation.settings?.version = federation.settingsVersion
+    var stored = settings
+    stored.version = federation.settingsVersion
+    federation.settings = stored
     record(audit)
   }
 }
