@@ -61,7 +61,10 @@ package struct RecentAnswers: Sendable, Equatable {
   package init(_ text: String, now: Instant) {
     for part in text.split(separator: ".", maxSplits: RecentAnswers.mostParties).prefix(RecentAnswers.mostParties) {
       let fields = part.split(separator: "-")
-      guard let party = fields.first, party.utf8.count == 8, fields.count <= RecentAnswers.most + 1 else { continue }
+      // Written again into the next cookie: nothing goes there that was not made here.
+      guard let party = fields.first, party.utf8.count == 8, party.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }),
+        fields.count <= RecentAnswers.most + 1
+      else { continue }
       let times = fields.dropFirst().compactMap { Int64($0).map(Instant.init(milliseconds:)) }.filter { RecentAnswers.isRecent($0, now) }
       if !times.isEmpty { entries.append(Entry(party: String(party), times: times)) }
     }
